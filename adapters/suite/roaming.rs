@@ -95,7 +95,7 @@ async fn login(client: &Client) -> SessionKey {
     loop {
         // The node may not take part yet.
         if let Ok(key) = client.request("login", "").await {
-            return SessionKey::new(key.text().unwrap().into_owned()).unwrap();
+            return SessionKey::new(key.text().unwrap()).unwrap();
         }
     }
 }

@@ -446,7 +446,7 @@ fn a_shutdown_gives_the_places_free_also_if_the_engine_does_not_answer() {
 }
 
 #[test]
-fn a_server_has_a_store_or_a_cluster_and_its_settings_are_checked() {
+fn a_server_has_a_store_or_a_cluster_and_not_both() {
     let build = |name: &str| {
         let builder = Server::builder_on(runtime(), App::new().0);
         builder.cluster(MemoryCluster::new(), ClusterConfig::new(name))
@@ -456,7 +456,6 @@ fn a_server_has_a_store_or_a_cluster_and_its_settings_are_checked() {
     assert!(error.contains("Builder::store") && error.contains("Builder::cluster"), "{error}");
     let error = build("").headless().err().unwrap().to_string();
     assert_eq!(error, "cluster.name has 0 bytes; it has to have 1 to 255");
-    let mut config = Config::default();
 }
 
 #[test]

@@ -44,9 +44,11 @@ local now = time[1] * 1000000 + time[2]
 
 local function decimal(value) return string.format('%.0f', value) end
 
--- The run of this server: another one may have lost changes.
-local data = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-if not data then return {'no data'} end
+-- The run of this server, and since when it is not the replica of another: if either is another one, changes may be lost.
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+local line = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+if not run or not line then return {'no data'} end
+local data = run .. line
 
 local record = {}
 local all = redis.call('HGETALL', client)
@@ -61,7 +63,7 @@ end
 if not record.scope then
   if step ~= 'attach' then return {'no scope'} end
   -- What is carried out again must not make a record of the same scope.
-  local first = string.sub(data, 1, 16)
+  local first = string.sub(run, 1, 16)
   if ARGV[15] ~= first then return {'other data', first} end
   redis.call('DEL', kept)
   record = {scope = scope, forgotten = NONE, last = '0'}

@@ -20,8 +20,9 @@ use wwr_smol::Smol;
 use wwr_tokio::Tokio;
 
 use super::{JOIN, LEASE, Node, create, message, open};
-use crate::sentinel::Watched;
+use crate::sentinel::place;
 use crate::support::{Engine, Program, SAFETY, configured, impatient, session, whole_text};
+use wwr_engines::Watched;
 
 /// Asks until there is an answer. Returns it, and the kinds of errors before.
 fn insist<T>(mut ask: impl FnMut() -> Result<T, EngineError>) -> (T, Vec<EngineErrorKind>) {
@@ -268,11 +269,11 @@ fn a_replica_refuses_and_changes_nothing() {
 fn a_failover_is_another_engine_with_what_has_reached_it() {
     let Some(mut watched) = Watched::start() else { return };
     let config = configured(|config| config.timeout = Duration::from_secs(4));
-    let mut a = Node::enter(open(watched.place("mymaster"), config.clone()), "a");
-    let mut b = Node::enter(open(watched.place("mymaster"), config), "b");
+    let mut a = Node::enter(open(place(&watched, "mymaster"), config.clone()), "a");
+    let mut b = Node::enter(open(place(&watched, "mymaster"), config), "b");
     a.ask("k", create("k")).unwrap();
     let place = a.append("k", "one");
-    crate::sentinel::until("the replica has it all", || {
+    crate::support::until("the replica has it all", || {
         let offset = |engine: &Engine| {
             let info = format!("{:?}", engine.tell("INFO replication"));
             let (_, offset) = info.split_once("master_repl_offset:").unwrap();
