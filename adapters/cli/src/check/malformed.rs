@@ -224,7 +224,7 @@ async fn flood(host: &Host) -> Verdict {
         return Trouble::skip("a host of 2.0 may disconnect at the first one");
     }
     let mut line = host.open().await?;
-    line.send_all(&[b"\x08flood"; 200]).await?;
+    line.send_all(&[b"\x60flood"; 200]).await?;
     let reaction = line.reaction(host).await?;
     Ok(Finding::of(reaction == Reaction::Lives(Vec::new()), describe(&reaction)))
 }

@@ -129,7 +129,7 @@ impl Wrong {
             Some(Mistake::RepliesTwice) if is_reply && self.repeated.contains(&id) => {
                 return vec![message.clone(), message];
             }
-            Some(Mistake::ErrorReplyType) if kind == 0x00 => message[0] = 0x08,
+            Some(Mistake::ErrorReplyType) if kind == 0x00 => message[0] = 0x60,
             Some(Mistake::ReadsAnyLength) if kind == 0x17 && !is_plain => {
                 message[7..11].copy_from_slice(&self.stated.to_le_bytes());
             }
