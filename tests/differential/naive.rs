@@ -63,7 +63,7 @@ pub(crate) fn is_known(version: Version, kind: u8) -> bool {
         0..=5 | 21 | 22 | 31 | 32 | 63..=65 | 127..=129 | 191..=193 => true,
         6 => version != Version::V2_0,
         23 => version == Version::V2_0 || version == Version::Wwr1,
-        7 | 11..=19 | 24..=30 | 130..=132 => version == Version::Wwr1,
+        7 | 8 | 11..=19 | 24..=30 | 130..=132 => version == Version::Wwr1,
         33 => version != Version::V1_4,
         _ => false,
     }
@@ -189,7 +189,7 @@ pub(crate) fn read(version: Version, m: &[u8]) -> Reading {
             fields.id = Some(identifier(m));
             fields.payload = m[9..].to_vec();
         }
-        1..=7 => {
+        1..=8 => {
             if l < 9 {
                 return malformed(None);
             }

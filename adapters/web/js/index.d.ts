@@ -294,6 +294,7 @@ export class RemoteError extends WebWireError {}
 export type ServerErrorCode =
   | "internal-error"
   | "shutdown"
+  | "not-executed"
   | "session-not-found"
   | "max-session-connections"
   | "sessions-disabled"

@@ -98,6 +98,7 @@ const CLASSES = {
   "timed-out": TimeoutError,
   "internal-error": ServerError,
   shutdown: ServerError,
+  "not-executed": ServerError,
   "session-not-found": ServerError,
   "max-session-connections": ServerError,
   "sessions-disabled": ServerError,
