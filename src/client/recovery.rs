@@ -25,6 +25,9 @@ const UNKNOWN: Position = Position { incarnation: 0, offset: 0 };
 pub(super) struct Recovery {
     /// Behind the last signal of the session that is held, if the server keeps its history.
     place: Option<Position>,
+    /// Behind the last signal of the session that was held before: if it is restored and its place is not known, the
+    /// server sends again what came then.
+    left: Option<Position>,
     /// How many signals have come since the session was resumed, until all have that were missed.
     missed: Option<u64>,
     /// What the client calls itself.
@@ -127,7 +130,8 @@ impl Client {
     }
 
     /// The client holds another session, or none.
-    pub(super) const fn forget_place(&mut self) {
+    pub(super) fn forget_place(&mut self) {
+        self.recovery.left = self.place().or(self.recovery.left);
         (self.recovery.place, self.recovery.missed) = (None, None);
     }
 
@@ -171,7 +175,12 @@ impl Client {
             // The server should have said so.
             out.push(Action::Event(Event::SignalGap { from: Some(place), to: Some(before) }));
         }
-        self.recovery.place = Some(Position { offset, ..place });
+        let behind = Position { offset, ..place };
+        self.recovery.place = Some(behind);
+        let left = self.recovery.left.filter(|left| left.incarnation == behind.incarnation);
+        if left.is_some_and(|left| offset <= left.offset) {
+            return;
+        }
         self.recovery.missed = self.recovery.missed.map(|missed| missed.saturating_add(1));
         out.push(Action::Event(Event::Signal(content)));
     }

@@ -132,6 +132,30 @@ fn a_client_that_was_told_no_place_asks_for_everything() {
     assert_eq!(heard(&mut fixture), ["gap None Some(0)", "one"]);
 }
 
+#[test]
+fn what_came_before_a_session_was_given_up_does_not_come_again() {
+    let mut fixture = following();
+    fixture.client.close_session(fixture.now, None, &mut fixture.out).unwrap();
+    fixture.receive(frame(0xbf, 1, b""));
+    fixture.client.restore_session(fixture.now, key("KEY1"), None, &mut fixture.out).unwrap();
+    restored(&mut fixture, 2);
+    fixture.take();
+    // The server had no time to say where the client is now.
+    again(&mut fixture, 1);
+    let asked = [&[0; 16][..], b"KEY1"].concat();
+    assert_eq!(fixture.take(), [Action::Send(frame(0x1e, 3, &asked))]);
+    restored(&mut fixture, 3);
+    fixture.receive(mark(2, place(0)));
+    fixture.receive(news(1, "one"));
+    fixture.receive(news(2, "two"));
+    assert_eq!(heard(&mut fixture), ["gap None Some(0)", "two"]);
+    // Those of another history have nothing to do with that.
+    let other = Position { incarnation: 1, offset: 0 };
+    fixture.receive(mark(2, other));
+    fixture.receive(news(1, "new"));
+    assert_eq!(heard(&mut fixture), ["gap Some(2) Some(0)", "new"]);
+}
+
 fn order(fixture: &mut Fixture) -> RequestId {
     let payload = Payload::utf8("tea");
     let now = fixture.now;
