@@ -123,7 +123,7 @@ impl Mirrors {
     pub(super) const fn new(limits: HistoryConfig, secret: [u8; 16]) -> Self {
         Self {
             limits,
-            incarnations: Numbers::new(secret, b'n'),
+            incarnations: Numbers::new(secret, b'm'),
             serial: 0,
             kept: Histories::new(limits, secret),
             sessions: BTreeMap::new(),

@@ -82,8 +82,9 @@ impl<H: Handler, R: Runtime> Builder<H, R> {
     /// ([`Broadcast::forwarded`](super::Broadcast::forwarded)). Sessions expire as the engine has it, and
     /// [`HubConfig::expiry`](super::HubConfig::expiry) does not count. Default: no cluster.
     ///
-    /// While the engine is away, requests and signals on this node go on, and sessions are neither created nor restored:
-    /// that fails at once. A node that was away for longer than four fifths of its
+    /// While the engine is away, requests and signals on this node go on, except for those that the engine keeps:
+    /// idempotent requests are refused, and signals to sessions with a history are not sent. Sessions are neither created
+    /// nor restored: that fails at once. A node that was away for longer than four fifths of its
     /// [lease](ClusterConfig::lease) closes the connections that have a session, with code 1012. Their clients come
     /// back, to any node, and restore it. A shutdown gives the places of the node free.
     ///
