@@ -84,7 +84,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Returns the history, or a new one if there is none, or it may have lost signals.
+    /// Returns the history. Makes a new one if there is none, or if the old one may have lost signals.
     pub(super) fn of(log: &mut Option<Self>, data: u64, incarnation: u64) -> &mut Self {
         let known = log.take().filter(|log| log.data == data);
         log.insert(known.unwrap_or_else(|| Self {

@@ -242,7 +242,8 @@ impl<R: Runtime> Link<R> {
     }
 }
 
-/// A call that was sent and has no answer yet. Who makes it may not wait for as long as the link would: then it is dropped.
+/// A call that was sent and has no answer yet. Its caller may wait for a shorter time than
+/// the link would, and drops it then.
 struct Asked<'a, R: Runtime> {
     link: &'a Link<R>,
     on: Option<On>,

@@ -352,7 +352,7 @@ fn a_node_that_has_lost_its_part_closes_connections_with_a_session_and_they_come
     assert!(a.server.handle.stats().cluster.unwrap().counters.dropped >= 2);
 }
 
-/// It may be of a newer release. Whoever asks for it, others and signals go on.
+/// It may be of a newer release. Other sessions and signals go on, on all nodes.
 #[test]
 fn a_session_that_the_engine_cannot_serve_fails_alone() {
     let engine = Switched::new();

@@ -191,7 +191,7 @@ fn nodes_of_a_cluster_are_one_service_and_the_places_of_one_that_is_killed_are_f
     let ran = run(&["probe", "--inspect", &inspect, &address]);
     let text = String::from_utf8_lossy(&ran.stdout).into_owned();
     assert!(text.contains("node \"three\", member; 2 alive: \"one\" \"three\"\n"), "{text}");
-    // Who has another token learns nothing of that.
+    // A wrong token is refused, and the answer says nothing about the cluster.
     let wrong = format!("http://{page}/#token={}", "x".repeat(32));
     let (code, object) = probe(&["--inspect", &wrong]);
     assert_eq!((code, object.get("cluster")), (Some(3), None), "{object}");
