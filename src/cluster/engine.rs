@@ -158,6 +158,9 @@ pub struct SessionRequest {
     pub number: u64,
     /// Which epochs this node knows to be dead.
     pub membership: Membership,
+    /// If the nodes keep histories: the incarnation of that of this session, if one has to be made. Random, never the
+    /// same twice. If the node has places afterwards, the answer is then [`Answer::WithHistory`].
+    pub history: Option<u64>,
     /// What to do.
     pub step: Step,
 }
@@ -243,12 +246,13 @@ pub enum Answer {
     Dead,
     /// To [`Request::Session`].
     Session(SessionAnswer),
-    /// To [`Step::Confirm`] of a session that has a history: also where that ends, so that lost news cost a lease at
-    /// most.
-    Confirmed {
-        /// [`Same`](SessionAnswer::Same) or [`Found`](SessionAnswer::Found).
+    /// To [`Request::Session`] with a [`history`](SessionRequest::history): also where that ends. For who has come to
+    /// hold the session, it begins there: no signal is lost in between. To a node that has places, lost news of a
+    /// signal cost a lease at most.
+    WithHistory {
+        /// [`Created`](SessionAnswer::Created), [`Found`](SessionAnswer::Found) or [`Same`](SessionAnswer::Same).
         answer: SessionAnswer,
-        /// The place behind the last signal.
+        /// The place behind the last signal, at the moment when the request was carried out.
         end: Position,
     },
     /// To [`Request::History`].

@@ -12,8 +12,9 @@ use crate::time::Instant;
 
 /// Something about the history of a session.
 ///
-/// An engine makes a history when it is first asked for one of a session that exists, and removes it together with the
-/// session, in the same step. It also makes a new one, without signals, if its [data](super::DataId) are others than
+/// An engine makes a history when it is first asked for one of a session that exists, also by
+/// [a request about the session](super::SessionRequest::history), and removes it together with the session, in the same
+/// step. It also makes a new one, without signals, if its [data](super::DataId) are others than
 /// when the history was made: the last signals may be lost then, and their offsets must not be given to others.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HistoryRequest {
@@ -42,8 +43,8 @@ pub enum HistoryStep {
     /// Return what follows a place. Answered by [`Read`](HistoryAnswer::Read) or
     /// [`NotFound`](HistoryAnswer::NotFound).
     Read {
-        /// The place. `None`: return only where the history ends.
-        after: Option<Position>,
+        /// The place.
+        after: Position,
         /// How many signals are returned at most.
         most: usize,
         /// How many bytes of them, if they are more than one.
@@ -113,15 +114,12 @@ impl Log {
     pub(super) fn read(
         &mut self,
         now: Instant,
-        after: Option<Position>,
+        after: Position,
         most: usize,
         max_bytes: usize,
     ) -> Batch<Bytes> {
         self.forget_old(now);
         let Self { incarnation, last, .. } = *self;
-        let Some(after) = after else {
-            return Batch { incarnation, first: last + 1, gap: false, signals: Vec::new(), last };
-        };
         let kept = last - self.entries.len() as u64;
         let is_known = after.incarnation == incarnation;
         let gap = !is_known || after.offset > last || after.offset < kept;

@@ -175,20 +175,21 @@ impl MemoryEngine {
             }
             Request::Session(request) => {
                 let record = self.sessions.entry(request.key.clone()).or_default();
-                let key = request.key.clone();
-                let confirms = matches!(request.step, Step::Confirm { .. });
+                let (key, history) = (request.key.clone(), request.history);
                 let answer = record.perform(now, *request, news);
-                let end = record.history.as_ref().map(Log::end);
+                let end = match (&answer, history) {
+                    (
+                        SessionAnswer::Created | SessionAnswer::Found { .. } | SessionAnswer::Same,
+                        Some(incarnation),
+                    ) => record.history(self.data, incarnation).map(|log| log.end()),
+                    (_, _) => None,
+                };
                 if record.is_forgotten(now) {
                     self.sessions.remove(&key);
                 }
-                match (answer, end) {
-                    (answer @ (SessionAnswer::Same | SessionAnswer::Found { .. }), Some(end))
-                        if confirms =>
-                    {
-                        Answer::Confirmed { answer, end }
-                    }
-                    (answer, _) => Answer::Session(answer),
+                match end {
+                    Some(end) => Answer::WithHistory { answer, end },
+                    None => Answer::Session(answer),
                 }
             }
             Request::History(request) => Answer::History(self.history(now, *request, news)),
@@ -243,8 +244,9 @@ impl MemoryEngine {
     ) -> HistoryAnswer {
         let HistoryRequest { key, epoch, incarnation, limits, step } = request;
         let Some(record) = self.sessions.get_mut(&key) else { return HistoryAnswer::NotFound };
-        let Content::Open(_) = record.content else { return HistoryAnswer::NotFound };
-        let log = Log::of(&mut record.history, self.data, incarnation);
+        let Some(log) = record.history(self.data, incarnation) else {
+            return HistoryAnswer::NotFound;
+        };
         match step {
             HistoryStep::Append { signal } => {
                 log.append(now, limits, signal);
@@ -301,7 +303,7 @@ impl Record {
         request: SessionRequest,
         news: &mut Vec<(Epoch, News)>,
     ) -> SessionAnswer {
-        let SessionRequest { key, epoch, number, membership, step } = request;
+        let SessionRequest { key, epoch, number, membership, step, .. } = request;
         self.fence(now, &membership);
         let before = match self.holders.get(&epoch) {
             Some(holder) if holder.is_fenced => return SessionAnswer::Fenced,
@@ -413,6 +415,12 @@ impl Record {
             self.holders.insert(epoch, holder);
         }
         answer
+    }
+
+    /// Returns the history, as [`Log::of`] does. `None` if the session is not open.
+    fn history(&mut self, data: u64, incarnation: u64) -> Option<&mut Log> {
+        let is_open = matches!(self.content, Content::Open(_));
+        is_open.then(|| Log::of(&mut self.history, data, incarnation))
     }
 
     /// Takes the places of the nodes that are known to be dead, and forgets what is old.

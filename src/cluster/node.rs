@@ -30,9 +30,7 @@ use super::engine::{
     Answer, Audience, DataId, EngineFailed, Epoch, Lease, Membership, News, Node, Request,
 };
 use crate::actions::Actions;
-use crate::session::{
-    Batch, Begun, ConnectionId, Effect, Position, Registry, SessionKey, StoreFailed,
-};
+use crate::session::{Batch, Begun, ConnectionId, Effect, Registry, SessionKey, StoreFailed};
 use crate::time::Instant;
 use crate::valid::Valid;
 use crate::wire::KeptOutcomes;
@@ -142,12 +140,6 @@ pub(crate) enum NodeOut {
     },
     /// Whoever waits for the end of any session waits in vain.
     AllLost,
-    /// A connection has come to hold a session, whose history ends there.
-    Mark {
-        key: SessionKey,
-        to: ConnectionId,
-        end: Position,
-    },
     /// What follows the place that a connection has asked for.
     Batch {
         key: SessionKey,
@@ -453,7 +445,7 @@ impl LocalNode {
             (Purpose::Session(key), Ok(Answer::Session(answer))) => {
                 self.session_answered(now, &key, Ok(answer), None, desk);
             }
-            (Purpose::Session(key), Ok(Answer::Confirmed { answer, end })) => {
+            (Purpose::Session(key), Ok(Answer::WithHistory { answer, end })) => {
                 self.session_answered(now, &key, Ok(answer), Some(end), desk);
             }
             (Purpose::Session(key), _) => {

@@ -52,6 +52,7 @@ impl Nodes {
             epoch: by.epoch,
             number,
             membership: by.membership(),
+            history: None,
             step,
         };
         match self.perform(Request::Session(Box::new(request))) {

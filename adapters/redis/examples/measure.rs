@@ -88,6 +88,7 @@ impl<R: Runtime> Node<R> {
             epoch: self.lease.epoch,
             number: self.number.fetch_add(1, Ordering::Relaxed) + 1,
             membership: self.lease.membership(),
+            history: Some(number as u64 + 1),
             step,
         };
         self.cluster.perform(Request::Session(Box::new(request))).await.map(drop)

@@ -220,7 +220,7 @@ impl<R: Runtime> Cluster<R> {
     }
 
     async fn session(&self, request: SessionRequest) -> Result<Answer, EngineError> {
-        let SessionRequest { key, epoch, number, membership, step } = &request;
+        let SessionRequest { key, epoch, number, membership, history, step } = &request;
         let names = &self.shared.names;
         let what = format!("{} session {}", verb(step), ShortKey(key));
         let content = match step {
@@ -249,7 +249,7 @@ impl<R: Runtime> Cluster<R> {
         for epoch in &membership.alive {
             alive.push_str(&format!("{},", epoch.0));
         }
-        let arguments: [&[u8]; 12] = [
+        let arguments: [&[u8]; 13] = [
             word(step).as_bytes(),
             &epoch.0.to_string().into_bytes(),
             &format!("{number:020}").into_bytes(),
@@ -262,6 +262,7 @@ impl<R: Runtime> Cluster<R> {
             &limit.map_or(0, core::num::NonZeroUsize::get).to_string().into_bytes(),
             &known.map_or(String::new(), |revision| revision.0.to_string()).into_bytes(),
             &content,
+            &history.map_or(String::new(), |incarnation| incarnation.to_string()).into_bytes(),
         ];
         let feed = self.feed(*epoch);
         let asking = feed.as_ref().map(|feed| feed.ears.asking(digest, key));
@@ -275,10 +276,8 @@ impl<R: Runtime> Cluster<R> {
                     asking.answered(&request, &answer);
                 }
                 Ok(match (answer, end) {
-                    (answer @ (SessionAnswer::Same | SessionAnswer::Found { .. }), Some(end)) => {
-                        Answer::Confirmed { answer, end }
-                    }
-                    (answer, _) => Answer::Session(answer),
+                    (answer, Some(end)) => Answer::WithHistory { answer, end },
+                    (answer, None) => Answer::Session(answer),
                 })
             }
             Err(Some(cause)) => Err(self.broken(&what, cause)),
@@ -311,11 +310,9 @@ impl<R: Runtime> Cluster<R> {
         let rest: [Vec<u8>; 4] = match step {
             HistoryStep::Append { signal } => [signal.to_vec(), vec![], vec![], vec![]],
             HistoryStep::Read { after, most, max_bytes } => {
-                let (of, offset) = match after {
-                    Some(Position { incarnation, offset }) => (text(incarnation), text(offset)),
-                    None => (vec![], vec![]),
-                };
-                [of, offset, text(most as u64), text(max_bytes as u64)]
+                let Position { incarnation, offset } = after;
+                let most = text(most as u64);
+                [text(incarnation), text(offset), most, text(max_bytes as u64)]
             }
         };
         let record = names.record(&key);

@@ -20,6 +20,10 @@ use redis::{
 use crate::config::RedisConfig;
 use crate::engine::Addresses;
 
+/// How many requests a connection takes before the first is written. They may be as many as anybody makes: those that
+/// found no room would be let in later, in any order.
+const WAITING: usize = 1 << 20;
+
 /// Whether a connection was lost, and whether it brings answers. It is the identity of the connection, too.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lost(Arc<Loss>);
@@ -168,6 +172,7 @@ impl Source {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None)
+            .set_pipeline_buffer_size(WAITING)
             .set_push_sender(move |push: PushInfo| -> Result<(), redis::aio::SendError> {
                 hear(push);
                 Ok(())

@@ -46,19 +46,18 @@ pub(super) struct Mirrors {
 }
 
 /// What is known of one history, and who waits for more.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Mirror {
-    /// How far the node has read. `None` if it knows nothing of it.
-    end: Option<Position>,
+    /// How far the node has read.
+    end: Position,
+    /// Where the history ended when the node was given its last place of the session.
+    placed: Position,
     /// Whether there may be more.
     is_stale: bool,
     /// The last end that there was news of since the question that is under way was asked.
     hinted: Option<Position>,
     /// The question for what is new, if it is under way.
     fetch: Option<u64>,
-    /// The connections that have come to hold the session and wait to know where its history ends, and whether that
-    /// is asked since they did so.
-    marks: BTreeMap<ConnectionId, bool>,
     readers: BTreeMap<ConnectionId, Reader>,
     is_queued: bool,
     due: Option<Instant>,
@@ -87,12 +86,23 @@ enum Lies {
 }
 
 impl Mirror {
-    fn is_busy(&self) -> bool {
-        self.is_stale || self.fetch.is_some() || self.wants_marks()
+    /// The history of a session of which the node has its first place.
+    const fn new(end: Position) -> Self {
+        Self {
+            end,
+            placed: end,
+            is_stale: false,
+            hinted: None,
+            fetch: None,
+            readers: BTreeMap::new(),
+            is_queued: false,
+            due: None,
+            failures: 0,
+        }
     }
 
-    fn wants_marks(&self) -> bool {
-        self.marks.values().any(|is_asked| !is_asked)
+    const fn is_busy(&self) -> bool {
+        self.is_stale || self.fetch.is_some()
     }
 
     /// Records that the history ends there, or ended there a moment ago.
@@ -103,9 +113,8 @@ impl Mirror {
         }
     }
 
-    fn has_read(&self, place: Position) -> bool {
-        self.end
-            .is_some_and(|end| end.incarnation == place.incarnation && end.offset >= place.offset)
+    const fn has_read(&self, place: Position) -> bool {
+        self.end.incarnation == place.incarnation && self.end.offset >= place.offset
     }
 }
 
@@ -174,7 +183,6 @@ impl Mirrors {
         self.update_all(|mirror| {
             mirror.fetch = None;
             mirror.is_stale = true;
-            mirror.marks.values_mut().for_each(|is_asked| *is_asked = false);
             mirror.readers.values_mut().for_each(|reader| reader.asked = None);
         });
     }
@@ -201,12 +209,6 @@ impl Mirrors {
         Some(result)
     }
 
-    /// Like [`update`](Self::update), of a session that may be a new one.
-    fn begin(&mut self, key: &SessionKey, update: impl FnOnce(&mut Mirror)) {
-        self.sessions.entry(key.clone()).or_default();
-        self.update(key, update);
-    }
-
     /// What was asked has failed, and is asked again in a while.
     fn postpone(&mut self, key: &SessionKey, at: impl FnOnce(u32) -> Instant) {
         let Some(mirror) = self.sessions.get_mut(key) else { return };
@@ -231,7 +233,7 @@ impl Mirrors {
     }
 
     /// Returns the next question, and what it is for.
-    fn next(&mut self) -> Option<(Purpose, Option<Position>)> {
+    fn next(&mut self) -> Option<(Purpose, Position)> {
         while let Some(key) = self.queue.pop_front() {
             let Some(mirror) = self.sessions.get_mut(&key) else { continue };
             mirror.is_queued = false;
@@ -239,16 +241,14 @@ impl Mirrors {
                 continue;
             }
             let serial = self.serial + 1;
-            let question = if mirror.fetch.is_none() && (mirror.is_stale || mirror.wants_marks()) {
+            let question = if mirror.fetch.is_none() && mirror.is_stale {
                 mirror.fetch = Some(serial);
                 (mirror.is_stale, mirror.hinted) = (false, None);
-                mirror.marks.values_mut().for_each(|is_asked| *is_asked = true);
                 Some((Purpose::Fetch { key: key.clone(), serial }, mirror.end))
             } else {
                 self.next_reader(&key).map(|(to, reader)| {
                     reader.asked = Some(serial);
-                    let after = Some(reader.after);
-                    (Purpose::Read { key: key.clone(), to, serial }, after)
+                    (Purpose::Read { key: key.clone(), to, serial }, reader.after)
                 })
             };
             if let Some(question) = question {
@@ -273,20 +273,17 @@ impl Mirrors {
     }
 
     fn lies(&self, key: &SessionKey, mirror: &Mirror, after: Position) -> Lies {
-        let is_busy = mirror.is_busy();
-        match mirror.end {
-            None if is_busy => Lies::Ahead,
-            Some(end) if end.incarnation == after.incarnation => {
-                let kept = self.kept.span(key).filter(|(kept, _)| *kept == end);
-                match after.offset {
-                    offset if offset >= end.offset && is_busy => Lies::Ahead,
-                    offset if offset == end.offset => Lies::AtEnd,
-                    offset if offset > end.offset => Lies::Elsewhere,
-                    offset if kept.is_some_and(|(_, first)| offset + 1 >= first) => Lies::Here,
-                    _ => Lies::Elsewhere,
-                }
-            }
-            None | Some(_) => Lies::Elsewhere,
+        let (end, is_busy) = (mirror.end, mirror.is_busy());
+        if end.incarnation != after.incarnation {
+            return Lies::Elsewhere;
+        }
+        let kept = self.kept.span(key).filter(|(kept, _)| *kept == end);
+        match after.offset {
+            offset if offset >= end.offset && is_busy => Lies::Ahead,
+            offset if offset == end.offset => Lies::AtEnd,
+            offset if offset > end.offset => Lies::Elsewhere,
+            offset if kept.is_some_and(|(_, first)| offset + 1 >= first) => Lies::Here,
+            _ => Lies::Elsewhere,
         }
     }
 
@@ -317,19 +314,16 @@ impl Mirrors {
         let mirror = self.sessions.get_mut(key)?;
         let Batch { incarnation, mut first, mut gap, signals, .. } = readable(batch);
         let mut signals = signals;
-        match mirror.end {
-            Some(end) if end.incarnation == incarnation && first <= end.offset => {
-                // It has come another way meanwhile.
-                let known = usize::try_from(end.offset + 1 - first).unwrap_or(usize::MAX);
-                signals.drain(..known.min(signals.len()));
-                (first, gap) = (end.offset + 1, false);
-            }
-            Some(_) => {}
-            None => gap = true,
+        let before = mirror.end;
+        if before.incarnation == incarnation && first <= before.offset {
+            // It has come another way meanwhile.
+            let known = usize::try_from(before.offset + 1 - first).unwrap_or(usize::MAX);
+            signals.drain(..known.min(signals.len()));
+            (first, gap) = (before.offset + 1, false);
         }
         let offset = first - 1 + signals.len() as u64;
-        let end = Position { incarnation, offset };
-        if mirror.end.replace(end) == Some(end) && !gap {
+        mirror.end = Position { incarnation, offset };
+        if mirror.end == before && !gap {
             return None;
         }
         let frames = signals.iter().zip(first..).map(|(signal, offset)| {
@@ -369,20 +363,11 @@ impl LocalNode {
         self.mirrors = Some(Mirrors::new(limits, secret));
     }
 
-    /// A connection has come to hold a session, and wants to know where its history ends:
-    /// [`NodeOut::Mark`].
-    pub(crate) fn mark(&mut self, key: &SessionKey, to: ConnectionId) {
-        if let Some(mirrors) = self.mirrors.as_mut().filter(|_| self.sessions.contains_key(key)) {
-            // What was asked before may have been answered before.
-            mirrors.begin(key, |mirror| {
-                mirror.marks.insert(to, false);
-            });
-        }
-    }
-
-    /// Returns how far the history of a session is read.
-    pub(crate) fn history_end(&self, key: &SessionKey) -> Option<Position> {
-        self.mirrors.as_ref()?.sessions.get(key)?.end
+    /// Returns where the history of a session ended when the engine gave the last place of it, and how far it is read.
+    /// `None` if the engine has said neither: then the session is closed already.
+    pub(crate) fn placed(&self, key: &SessionKey) -> Option<(Position, Position)> {
+        let mirror = self.mirrors.as_ref()?.sessions.get(key)?;
+        Some((mirror.placed, mirror.end))
     }
 
     /// A connection wants to know what follows a place: [`NodeOut::Batch`].
@@ -394,24 +379,19 @@ impl LocalNode {
         number: u32,
         after: Position,
     ) {
-        if let Some(mirrors) = self.mirrors.as_mut().filter(|_| self.sessions.contains_key(key)) {
+        if let Some(mirrors) = &mut self.mirrors {
             let reader = Reader { number, after, asked: None };
-            mirrors.begin(key, |mirror| {
-                mirror.readers.insert(to, reader);
-            });
+            mirrors.update(key, |mirror| mirror.readers.insert(to, reader));
             self.serve(now, key);
         }
     }
 
-    /// A session has another key, and with that another history. Who waits for something of the old one waits for the
-    /// same of the new one.
+    /// A session has another key, and with that another history. Who reads the old one reads the new one.
     pub(super) fn move_history(&mut self, from: &SessionKey, to: &SessionKey) {
         let Some(mirrors) = &mut self.mirrors else { return };
         let Some(old) = mirrors.sessions.get_mut(from) else { return };
-        let (marks, readers) = (core::mem::take(&mut old.marks), core::mem::take(&mut old.readers));
-        mirrors.begin(to, |mirror| {
-            mirror.marks.extend(marks.into_keys().map(|to| (to, false)));
-            let readers = readers.into_iter();
+        let readers = core::mem::take(&mut old.readers).into_iter();
+        mirrors.update(to, |mirror| {
             mirror.readers.extend(readers.map(|(to, of)| (to, Reader { asked: None, ..of })));
         });
     }
@@ -436,14 +416,22 @@ impl LocalNode {
         }
     }
 
-    /// A session is confirmed, and its history ends there, if it has one.
-    pub(super) fn history_confirmed(&mut self, key: &SessionKey, end: Option<Position>) {
-        if let Some(mirrors) = &mut self.mirrors {
-            mirrors.update(key, |mirror| {
-                // Its history may be gone, or another one.
-                mirror.is_stale |= mirror.end.is_some() && mirror.end != end;
-            });
+    /// The engine has said where the history of a session ends, of which this node has places: another one, or as many
+    /// as it had.
+    pub(super) fn history_ends(&mut self, key: &SessionKey, end: Position, has_another: bool) {
+        let Some(mirrors) = &mut self.mirrors else { return };
+        let mirror = mirrors.sessions.entry(key.clone()).or_insert_with(|| Mirror::new(end));
+        if has_another {
+            mirror.placed = end;
         }
+        if mirror.end != end {
+            mirrors.update(key, |mirror| mirror.is_stale = true);
+        }
+    }
+
+    /// Returns the incarnation of a history that a request about a session may have to make.
+    pub(super) fn new_history(&mut self) -> Option<u64> {
+        self.mirrors.as_mut().map(|mirrors| mirrors.incarnations.next())
     }
 
     /// Asks the engine what there is to ask.
@@ -512,7 +500,8 @@ impl LocalNode {
     /// What it has appended itself, the node need not read.
     fn take_own(&mut self, now: Instant, key: &SessionKey, end: Position, signal: Bytes) {
         let Position { incarnation, offset } = end;
-        if self.history_end(key) == Some(Position { incarnation, offset: offset - 1 }) {
+        let before = Position { incarnation, offset: offset - 1 };
+        if self.placed(key).is_some_and(|(_, read)| read == before) {
             let signals = Vec::from([signal]);
             let batch = Batch { incarnation, first: offset, gap: false, signals, last: offset };
             self.take_batch(now, key, batch);
@@ -539,37 +528,27 @@ impl LocalNode {
                 Ok(Answer::History(HistoryAnswer::Read(batch))) if is_sound(&batch) => {
                     let end = Position { incarnation: batch.incarnation, offset: batch.last };
                     self.take_batch(now, key, *batch);
-                    self.tell_marks(key, end);
+                    self.fetched_through(key, end);
                     self.serve(now, key);
                 }
                 answer => {
-                    mirrors.update(key, |mirror| {
-                        (mirror.fetch, mirror.is_stale) = (None, true);
-                        mirror.marks.values_mut().for_each(|is_asked| *is_asked = false);
-                    });
+                    mirrors.update(key, |mirror| (mirror.fetch, mirror.is_stale) = (None, true));
                     self.history_failed(now, key, answer, desk);
                 }
             }
         }
     }
 
-    /// A question for what is new was answered: those that have waited for it learn where the history ends.
-    fn tell_marks(&mut self, key: &SessionKey, end: Position) {
+    /// A question for what is new was answered, and the history ended there.
+    fn fetched_through(&mut self, key: &SessionKey, end: Position) {
         let Some(mirrors) = &mut self.mirrors else { return };
-        let told = mirrors.update(key, |mirror| {
+        mirrors.update(key, |mirror| {
             (mirror.fetch, mirror.failures) = (None, 0);
             mirror.hint(end);
             if let Some(hinted) = mirror.hinted {
                 mirror.is_stale |= !mirror.has_read(hinted);
             }
-            let all = core::mem::take(&mut mirror.marks);
-            let (told, others) = all.into_iter().partition(|(_, is_asked)| *is_asked);
-            mirror.marks = others;
-            told
         });
-        for (to, _) in told.unwrap_or_else(BTreeMap::new) {
-            self.out.push(NodeOut::Mark { key: key.clone(), to, end });
-        }
     }
 
     /// Handles what the engine has behind the place of one connection.

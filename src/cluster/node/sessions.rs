@@ -329,6 +329,7 @@ impl LocalNode {
     }
 
     fn request(&mut self, now: Instant, key: &SessionKey, under_way: UnderWay, step: Step) {
+        let history = self.new_history();
         let Link::Member(run) = &self.link else { return };
         let Some(held) = self.sessions.get_mut(key) else { return };
         held.under_way = Some(under_way);
@@ -338,6 +339,7 @@ impl LocalNode {
             epoch: run.lease.epoch,
             number: self.number,
             membership: run.membership.clone(),
+            history,
             step,
         };
         let request = Request::Session(Box::new(request));
@@ -367,10 +369,9 @@ impl LocalNode {
                 held.failures = 0;
                 held.confirmed = under_way.sent;
                 self.failures = 0;
-                if let SessionAnswer::Same | SessionAnswer::Found { .. } = answer
-                    && let Kind::Check | Kind::Find = under_way.kind
-                {
-                    self.history_confirmed(key, history);
+                if let Some(end) = history {
+                    let has_another = matches!(under_way.kind, Kind::Join | Kind::Create);
+                    self.history_ends(key, end, has_another);
                 }
                 self.apply(now, key, &under_way, answer, desk);
                 if let Some(closing) = closed {

@@ -19,6 +19,23 @@ impl Nodes {
         }
     }
 
+    /// Asks about the session, and returns where its history ends.
+    fn end(&mut self, by: &Lease, step: Step) -> Position {
+        self.number += 1;
+        let request = SessionRequest {
+            key: key(),
+            epoch: by.epoch,
+            number: self.number,
+            membership: by.membership(),
+            history: Some(self.number),
+            step,
+        };
+        match self.perform(Request::Session(Box::new(request))) {
+            Answer::WithHistory { end, .. } => end,
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn append(&mut self, by: &Lease, text: &'static str) -> Position {
         let signal = Bytes::from_static(text.as_bytes());
         match self.history(by, HistoryStep::Append { signal }) {
@@ -27,7 +44,7 @@ impl Nodes {
         }
     }
 
-    fn read(&mut self, by: &Lease, after: Option<Position>) -> Batch<Bytes> {
+    fn read(&mut self, by: &Lease, after: Position) -> Batch<Bytes> {
         let step = HistoryStep::Read { after, most: 2, max_bytes: 6 };
         match self.history(by, step) {
             HistoryAnswer::Read(batch) => *batch,
@@ -42,27 +59,19 @@ fn signals_have_offsets_that_all_nodes_share_and_the_others_hear_of_them() {
     let (a, b, c) = (nodes.enter("a"), nodes.enter("b"), nodes.enter("c"));
     nodes.ask(&a, create());
     nodes.ask(&b, join(1));
-    let start = nodes.read(&a, None);
-    assert_eq!((start.first, start.last, start.gap), (1, 0, false));
+    let start = nodes.end(&b, join(1));
+    assert_eq!(start.offset, 0);
     let place = |offset| Position { incarnation: start.incarnation, offset };
     assert_eq!(nodes.append(&a, "one"), place(1));
     assert_eq!(nodes.append(&c, "two"), place(2));
     let told = |to: &Lease, offset| (to.epoch, News::Appended { key: key(), end: place(offset) });
     assert_eq!(core::mem::take(&mut nodes.news), [told(&b, 1), told(&a, 2), told(&b, 2)]);
-    let missed = nodes.read(&b, Some(place(0)));
+    let missed = nodes.read(&b, place(0));
     assert_eq!((missed.first, missed.gap, missed.last), (1, false, 2));
     assert_eq!(missed.signals, ["one", "two"]);
     // A confirmation also says where the history ends.
     let confirm = Step::Confirm { places: 1, limit: None, known: Revision(1) };
-    let request = SessionRequest {
-        key: key(),
-        epoch: b.epoch,
-        number: 99,
-        membership: b.membership(),
-        step: confirm,
-    };
-    let confirmed = nodes.perform(Request::Session(Box::new(request)));
-    assert_eq!(confirmed, Answer::Confirmed { answer: SessionAnswer::Same, end: place(2) });
+    assert_eq!(nodes.end(&b, confirm), place(2));
 }
 
 #[test]
@@ -70,7 +79,7 @@ fn a_history_is_bounded_and_a_gap_is_told() {
     let mut nodes = Nodes::new();
     let a = nodes.enter("a");
     nodes.ask(&a, create());
-    let place = |incarnation, offset| Some(Position { incarnation, offset });
+    let place = |incarnation, offset| Position { incarnation, offset };
     let incarnation = nodes.append(&a, "one").incarnation;
     for text in ["two", "3", "4"] {
         nodes.append(&a, text);
@@ -101,7 +110,11 @@ fn a_history_ends_with_its_session_and_there_is_none_without() {
     let mut nodes = Nodes::new();
     let a = nodes.enter("a");
     let append = || HistoryStep::Append { signal: Bytes::from_static(b"one") };
-    let read = || HistoryStep::Read { after: None, most: 1, max_bytes: 1 };
+    let read = || HistoryStep::Read {
+        after: Position { incarnation: 1, offset: 0 },
+        most: 1,
+        max_bytes: 1,
+    };
     assert_eq!(nodes.history(&a, append()), HistoryAnswer::NotFound);
     assert_eq!(nodes.engine.record_count(), 0);
     nodes.ask(&a, create());
@@ -124,6 +137,6 @@ fn with_other_data_a_history_begins_anew_and_offsets_are_not_given_twice() {
     let other = nodes.append(&a, "other two");
     assert_ne!(other.incarnation, lost.incarnation);
     assert_eq!(other.offset, 1);
-    let read = nodes.read(&a, Some(lost));
+    let read = nodes.read(&a, lost);
     assert_eq!((read.gap, read.signals), (true, Vec::from([Bytes::from_static(b"other two")])));
 }

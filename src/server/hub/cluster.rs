@@ -182,7 +182,6 @@ impl Hub {
                 NodeOut::Concluded { key, new_key, result } => {
                     self.tell_waiters(key, new_key, result, out);
                 }
-                NodeOut::Mark { key, to, end } => self.take_mark(&key, to, end, out),
                 NodeOut::Batch { key, to, number, batch } => {
                     self.take_batch(&key, to, number, batch, out);
                 }

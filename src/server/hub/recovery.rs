@@ -196,7 +196,7 @@ impl Hub {
     pub(super) fn tell_follower(&mut self, id: ConnectionId, told: &Told, out: &mut Out) {
         match told {
             Told::Holds(key) => {
-                self.mark_shared(id, key);
+                self.mark_shared(id, key, out);
                 self.mark_history(id, key, out);
             }
             Told::HasNewKey(key) => self.move_shared(id, key, out),

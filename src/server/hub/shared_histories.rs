@@ -137,7 +137,6 @@ impl Hub {
         if let Some(recovery) = &mut self.recovery {
             recovery.follow(id);
         }
-        // If it does not know yet where the history ends, it is told that soon.
         if let Some((key, place)) = live
             && self.has_session(id, &key)
         {
@@ -153,44 +152,38 @@ impl Hub {
     }
 
     /// A connection has come to hold a session.
-    pub(super) fn mark_shared(&mut self, id: ConnectionId, key: &SessionKey) {
-        if let Some(shared) = self.shared() {
-            shared.live.remove(&id);
-            self.with_node(|node, _, _| node.mark(key, id));
+    pub(super) fn mark_shared(&mut self, id: ConnectionId, key: &SessionKey, out: &mut Out) {
+        let Some(shared) = self.shared() else { return };
+        shared.live.remove(&id);
+        let placed = self.node.as_ref().and_then(|node| node.placed(key));
+        if let Some((end, _)) = placed {
+            self.take_mark(key, id, end, out);
         }
     }
 
     /// The session of a connection has another key, and with that another history.
     pub(super) fn move_shared(&mut self, id: ConnectionId, to: &SessionKey, out: &mut Out) {
-        let Some(shared) = self.shared() else { return };
-        shared.live.remove(&id);
+        if self.shared().is_none() {
+            return;
+        }
         match self.recovery.as_mut().and_then(|recovery| recovery.follower(id)) {
             Some(follower) => {
                 // Behind its place in the old history there is a gap.
                 *follower = Follower::Told;
                 out.push(HubAction::Recover { to: id, news: RecoveryNews::Signalled });
             }
-            None => self.with_node(|node, _, _| node.mark(to, id)),
+            None => self.mark_shared(id, to, out),
         }
     }
 
-    /// A connection that has come to hold a session learns where its history ends.
-    pub(super) fn take_mark(
-        &mut self,
-        key: &SessionKey,
-        to: ConnectionId,
-        end: Position,
-        out: &mut Out,
-    ) {
-        if !self.has_session(to, key) {
-            return;
-        }
-        let known = self.node.as_ref().and_then(|node| node.history_end(key));
+    /// The history of its session begins there for a connection.
+    fn take_mark(&mut self, key: &SessionKey, to: ConnectionId, end: Position, out: &mut Out) {
+        let placed = self.node.as_ref().and_then(|node| node.placed(key));
         let Some(recovery) = &mut self.recovery else { return };
         if let Some(follower) = recovery.follower(to) {
             *follower = Follower::UpToDate;
             out.push(HubAction::Recover { to, news: RecoveryNews::Mark(end) });
-            if known != Some(end) {
+            if placed.is_some_and(|(_, read)| read != end) {
                 *follower = Follower::Told;
                 out.push(HubAction::Recover { to, news: RecoveryNews::Signalled });
             }

@@ -68,11 +68,13 @@ pub enum NodeMistake {
     FirstMissedForgotten,
     /// A signal comes to connections without offsets again when the next one does.
     LiveTwice,
+    /// For who comes to hold a session, its history begins where it ends when the node hears of that.
+    BeginsLate,
 }
 
 impl NodeMistake {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::EpochIgnored,
         Self::BurialWithoutClock,
         Self::CountedFromAnswer,
@@ -94,6 +96,7 @@ impl NodeMistake {
         Self::ReadTakenForAll,
         Self::FirstMissedForgotten,
         Self::LiveTwice,
+        Self::BeginsLate,
     ];
 }
 

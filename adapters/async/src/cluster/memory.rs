@@ -96,7 +96,7 @@ impl Engine for MemoryCluster {
             }
             Answer::Dead | Answer::Done => state.ended(|epoch| Some(epoch) == ending),
             Answer::Session(_)
-            | Answer::Confirmed { .. }
+            | Answer::WithHistory { .. }
             | Answer::History(_)
             | Answer::Outcome(_)
             | Answer::Sent { .. }

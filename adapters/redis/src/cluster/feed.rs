@@ -152,6 +152,7 @@ mod tests {
             epoch: Epoch(core::num::NonZeroU64::MIN),
             number,
             membership: Membership::default(),
+            history: None,
             step: Step::Place { places },
         };
         let count = || ears.lock().len();

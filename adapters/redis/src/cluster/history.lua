@@ -11,7 +11,7 @@
 --  7 milliseconds until the engine removes a record that nobody uses, or 0
 --  8 what the names of the channels of nodes begin with
 --  9 what news of this session begins with, without its kind
--- 10 append: the signal. read: the incarnation of the place, or nothing
+-- 10 append: the signal. read: the incarnation of the place
 -- 11 read: the offset of the place
 -- 12 read: how many signals at most
 -- 13 read: how many bytes of them, but at least one signal
@@ -113,9 +113,6 @@ end
 
 forget_old()
 if is_changed then keep() end
-if ARGV[10] == '' then
-  return {'read', incarnation, decimal(last + 1), '0', decimal(last)}
-end
 local place = tonumber(ARGV[11])
 local gap = ARGV[10] ~= incarnation or place > last or place < first - 1
 if gap then place = first - 1 end

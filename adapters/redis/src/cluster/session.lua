@@ -14,6 +14,7 @@
 -- 10 how many all nodes may have together, or 0 for any number
 -- 11 the revision that is known or expected, or nothing; in decimal
 -- 12 a record, a time, an info, or whether connections are closed
+-- 13 if the nodes keep histories: the incarnation of that of this session if one has to be made, in decimal
 --
 -- Holders are a hash: for each epoch `PLACES NUMBER SINCE FENCED ANSWER REVISION`. SINCE is in microseconds since 1970.
 
@@ -29,6 +30,7 @@ local step, epoch, number = ARGV[1], ARGV[2], ARGV[3]
 local through, alive = tonumber(ARGV[4]), ARGV[5]
 local expire, channel, about = ARGV[6], ARGV[7], ARGV[8]
 local asked, limit, known, content = tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11], ARGV[12]
+local incarnation = ARGV[13]
 
 -- What a node has, it keeps and gives up also if the memory of the engine is full: after a write that needs none, the engine
 -- refuses none in this script. So nobody hears of a closing that is refused then.
@@ -93,6 +95,19 @@ local places = own and own.places or 0
 
 local function keep() redis.call('PEXPIRE', holders, REMEMBERED) end
 
+-- Returns an answer to a node that has places, with where the history of the session ends. What that is, `history.lua` says.
+local function with_history(answer, what)
+  if incarnation == '' or state ~= 'open' then return {answer, what} end
+  local data = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+  if not data then return {'broken holders', 'data'} end
+  local ends = redis.call('HMGET', history, 'incarnation', 'last', 'data')
+  if ends[1] and ends[2] and ends[3] == data then return {answer, what, ends[1], ends[2]} end
+  redis.call('DEL', history, signals)
+  redis.call('HSET', history, 'incarnation', incarnation, 'data', data, 'first', '1', 'last', '0', 'bytes', '0')
+  if expire ~= '0' then redis.call('PEXPIRE', history, expire) end
+  return {answer, what, incarnation, '0'}
+end
+
 if own and own.fenced then
   keep()
   return {'fenced'}
@@ -101,6 +116,7 @@ elseif own and own.number > number then
   return {'overtaken'}
 elseif own and own.number == number and own.answer ~= 'found' and own.answer ~= 'same' then
   keep()
+  if own.answer == 'created' then return with_history(own.answer, own.revision) end
   return {own.answer, own.revision}
 end
 
@@ -194,9 +210,5 @@ if step == 'join' and not own and state == 'nothing' then return {answer, '0'} e
 local mark = answer == 'edited' and decimal(revision) or '0'
 redis.call('HSET', holders, epoch, table.concat({decimal(places), number, decimal(now), 0, answer, mark}, ' '))
 keep()
-if step == 'confirm' and (answer == 'same' or answer == 'found') then
-  -- Where its history ends, if it has one.
-  local ends = redis.call('HMGET', history, 'incarnation', 'last')
-  if ends[1] and ends[2] then return {answer, found or mark, ends[1], ends[2]} end
-end
+if answer == 'created' or answer == 'found' or answer == 'same' then return with_history(answer, found or mark) end
 return {answer, found or mark}

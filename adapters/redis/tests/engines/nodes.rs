@@ -58,11 +58,12 @@ impl<R: Runtime> Node<R> {
             epoch: self.epoch(),
             number: self.number,
             membership: self.lease.membership(),
+            history: Some(self.new_incarnation()),
             step,
         };
         let answer = block_on(self.cluster.perform(Request::Session(Box::new(request))))?;
         match answer {
-            Answer::Session(answer) | Answer::Confirmed { answer, .. } => Ok(answer),
+            Answer::Session(answer) | Answer::WithHistory { answer, .. } => Ok(answer),
             other => panic!("{other:?}"),
         }
     }
@@ -70,6 +71,10 @@ impl<R: Runtime> Node<R> {
     pub(crate) fn ask(&mut self, name: &str, step: Step) -> Result<SessionAnswer, EngineError> {
         self.number += 1;
         self.again(name, step)
+    }
+
+    fn new_incarnation(&self) -> u64 {
+        self.epoch().0.get() * 1_000 + self.number
     }
 
     /// Asks about a history, which keeps one signal. Each request proposes another incarnation.
@@ -80,7 +85,7 @@ impl<R: Runtime> Node<R> {
     ) -> Result<HistoryAnswer, EngineError> {
         self.number += 1;
         let (key, epoch) = (key(name), self.epoch());
-        let incarnation = epoch.0.get() * 1_000 + self.number;
+        let incarnation = self.new_incarnation();
         let mut limits = HistoryConfig::default();
         limits.max_signals = 1;
         let request = HistoryRequest { key, epoch, incarnation, limits, step };

@@ -25,6 +25,8 @@ pub(super) struct Signals {
     last_client: u64,
     /// The clients that may come back to a session.
     away: BTreeMap<SessionKey, Vec<u64>>,
+    /// Where the history of a session ended when a node was given its last place of it.
+    ends: BTreeMap<(usize, SessionKey), Position>,
 }
 
 /// A client, over all its connections.
@@ -42,6 +44,8 @@ pub(super) struct Follow {
     client: Option<u64>,
     /// Whether the client has said that it reads histories.
     said: bool,
+    /// Where the history has to begin for it, if it has said so before it came to hold the session.
+    begins: Option<Position>,
     cursor: Option<Position>,
     wanted: Option<Position>,
     until: Option<u64>,
@@ -95,7 +99,7 @@ impl Nodes {
         let back = self.dice.chance(80);
         let Some(of) = self.nodes[id].connections.get_mut(&conn) else { return };
         let said = of.follow.said;
-        let Signals { clients, last_client, away, .. } = &mut self.signals;
+        let Signals { clients, last_client, away, ends, .. } = &mut self.signals;
         let mut waiting = away.get_mut(key);
         let same = waiting.as_mut().and_then(|waiting| {
             let at = waiting.iter().position(|one| clients[one].follows == said);
@@ -109,6 +113,7 @@ impl Nodes {
         });
         of.follow.reset();
         of.follow.client = Some(client);
+        of.follow.begins = ends.get(&(id, key.clone())).copied().filter(|_| said);
         if same.is_some() && said {
             let none = Position { incarnation: 0, offset: 0 };
             of.follow.wanted = Some(clients[&client].place.unwrap_or(none));
@@ -172,6 +177,18 @@ impl Nodes {
         }
     }
 
+    /// The engine has given a node a place.
+    pub(super) fn placed(&mut self, id: usize, key: SessionKey, end: Position) {
+        self.signals.ends.insert((id, key), end);
+    }
+
+    /// Returns where the history ends now.
+    pub(super) fn latest(&self, end: Position) -> Position {
+        let of_it = (end.incarnation, 0)..=(end.incarnation, u64::MAX);
+        let last = self.signals.contents.range(of_it).next_back();
+        Position { offset: last.map_or(0, |((_, offset), _)| *offset), ..end }
+    }
+
     /// A connection gets a signal as it comes.
     pub(super) fn live(&mut self, id: usize, to: ConnectionId, signal: &PreparedSignal) {
         self.saw("live");
@@ -197,6 +214,14 @@ impl Nodes {
     /// News of the history of its session come to a connection.
     pub(super) fn recovered(&mut self, id: usize, to: ConnectionId, news: RecoveryNews) {
         self.note(|| format!("node {id}: {} hears {news:?}", to.0));
+        if let RecoveryNews::Mark(end) = news
+            && let Some(Some(begins)) = self.follow_of(id, to, |follow| follow.begins.take())
+        {
+            self.saw("begins");
+            self.check(begins == end, Invariant::SignalsInOrder, || {
+                format!("for {to:?} of node {id}, the history begins at {end:?}, not at {begins:?}")
+            });
+        }
         let Some(of) = self.nodes[id].connections.get_mut(&to) else { return };
         let follow = &mut of.follow;
         match news {

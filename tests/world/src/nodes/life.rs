@@ -97,7 +97,7 @@ impl Nodes {
         id: usize,
         run: u64,
         job: EngineJobId,
-        answer: Result<Answer, EngineFailed>,
+        mut answer: Result<Answer, EngineFailed>,
     ) {
         let node = &mut self.nodes[id];
         if node.run != run || node.is_split {
@@ -105,6 +105,11 @@ impl Nodes {
         }
         if node.is_paused {
             return node.missed.push_back(Event::Answer { node: id, run, job, answer });
+        }
+        if self.mistake == Some(NodeMistake::BeginsLate)
+            && let Ok(Answer::WithHistory { end, .. }) = &mut answer
+        {
+            *end = self.latest(*end);
         }
         let again = (self.dice.chance(1)).then(|| answer.clone());
         self.call(id, |hub, now, out| hub.engine_answered(now, job, answer, out));

@@ -148,7 +148,7 @@ impl Nodes {
         }
         if self.mistake == Some(NodeMistake::ReadTakenForAll)
             && let Request::History(asked) = &request
-            && let HistoryStep::Read { after: Some(after), .. } = asked.step
+            && let HistoryStep::Read { after, .. } = asked.step
             && self.dice.chance(50)
         {
             let (incarnation, last) = (after.incarnation, after.offset);
@@ -244,6 +244,8 @@ impl Nodes {
         self.note(|| format!("engine: node {node} {}", show(&request)));
         let mut news = Vec::new();
         let is_message = matches!(request, Request::Send { .. });
+        let gives_place = matches!(&request, Request::Session(asked)
+            if matches!(asked.step, Step::Join { .. } | Step::Create { .. }));
         let history = match &request {
             Request::History(asked) => Some(asked.clone()),
             _ => None,
@@ -281,6 +283,9 @@ impl Nodes {
             self.pass_on(epoch, news, is_message);
         }
         let Some(job) = job else { return };
+        if let (Some(key), Answer::WithHistory { end, .. }, true) = (key, &answer, gives_place) {
+            self.placed(node, key, *end);
+        }
         if self.is_lost() {
             self.saw("answer lost");
             if is_message && self.mistake == Some(NodeMistake::MessageRepeated) {
@@ -453,6 +458,10 @@ fn show_answer(answer: &Answer) -> String {
     match answer {
         Answer::Session(SessionAnswer::Found { session, revision }) => {
             format!("found {} of revision {}", number(session), revision.0)
+        }
+        Answer::WithHistory { answer, end } => {
+            let answer = show_answer(&Answer::Session(answer.clone()));
+            format!("{answer}, {} of {:x}", end.offset, end.incarnation)
         }
         other => format!("{other:?}"),
     }

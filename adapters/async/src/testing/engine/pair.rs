@@ -35,6 +35,8 @@ pub(super) struct Pair<'a> {
     /// What of it the nodes of the tested engine have not been asked for.
     unheard: Vec<(usize, News)>,
     data: Option<DataId>,
+    /// The histories that requests about sessions ask for.
+    pub(super) new_history: Option<u64>,
 }
 
 struct Node {
@@ -95,6 +97,7 @@ impl<'a> Pair<'a> {
             last_news: Vec::new(),
             unheard: Vec::new(),
             data: None,
+            new_history: None,
         }
     }
 
@@ -269,17 +272,18 @@ impl<'a> Pair<'a> {
         key: &str,
         step: Step,
     ) -> SessionAnswer {
-        let key = SessionKey::new(key).unwrap();
+        let (key, history) = (SessionKey::new(key).unwrap(), self.new_history);
         let (expected, answer) = self.both(|lease| {
             let membership: Membership = lease(informant).membership();
             let (key, step) = (key.clone(), step.clone());
             let epoch = lease(node).epoch;
-            Request::Session(Box::new(SessionRequest { key, epoch, number, membership, step }))
+            let request = SessionRequest { key, epoch, number, membership, history, step };
+            Request::Session(Box::new(request))
         });
         assert_eq!(answer, expected, "node {node} asks, number {number}: {step:?}");
         self.hear();
         match answer {
-            Answer::Session(answer) | Answer::Confirmed { answer, .. } => answer,
+            Answer::Session(answer) | Answer::WithHistory { answer, .. } => answer,
             other => panic!("{step:?} was answered {other:?}"),
         }
     }

@@ -45,6 +45,7 @@ pub(super) fn walk(pair: &mut Pair<'_>, seed: u64) {
             0..60 => {
                 let key = keys[rng.usize(..AT_ONCE)];
                 let step = step(&mut rng, key);
+                pair.new_history = [None, Some(1), Some(u64::MAX)][rng.usize(..3)];
                 let number = pair.next_number(node);
                 // What it knows of the dead may be old, or newer than its own lease.
                 let informant = if rng.u8(..4) == 0 { rng.usize(..pair.nodes()) } else { node };
@@ -63,7 +64,7 @@ pub(super) fn walk(pair: &mut Pair<'_>, seed: u64) {
             }
             75..80 => {
                 let key = keys[rng.usize(..AT_ONCE)];
-                let incarnation = rng.u64(1..3) * (u64::MAX / 3);
+                let incarnation = [1, u64::MAX, u64::MAX / 3][rng.usize(..3)];
                 let step = history_step(&mut rng, incarnation);
                 pair.history(node, key, incarnation, limits(&mut rng), step);
             }
@@ -104,7 +105,7 @@ fn history_step(rng: &mut Rng, incarnation: u64) -> HistoryStep {
         return HistoryStep::Append { signal: signal.into() };
     }
     let offset = rng.u64(..9);
-    let after = (rng.u8(..5) > 0).then_some(Position { incarnation, offset });
+    let after = Position { incarnation, offset };
     HistoryStep::Read { after, most: rng.usize(1..4), max_bytes: rng.usize(1..40) }
 }
 

@@ -7,7 +7,7 @@ use redis::{Value, cmd};
 use smol::block_on;
 use wwr_async::cluster::{
     Answer, Audience, Closing, Engine as _, EngineError, EngineErrorKind, HistoryStep, News,
-    Request, Revision, SessionAnswer, Step,
+    Position, Request, Revision, SessionAnswer, Step,
 };
 use wwr_async::{SessionInfo, SessionKey, SessionStore as _, StoreErrorKind};
 use wwr_redis::{Cluster, RedisConfig};
@@ -354,7 +354,8 @@ fn a_user_needs_the_permissions_that_the_documentation_names_and_no_others() {
         a.append("k", "one");
         assert!(matches!(b.hear(), Some(News::Appended { .. })));
     }
-    let read = HistoryStep::Read { after: None, most: 1, max_bytes: 1 };
+    let none = Position { incarnation: 0, offset: 0 };
+    let read = HistoryStep::Read { after: none, most: 1, max_bytes: 1 };
     b.history("k", read).unwrap();
     let retire = Request::Retire { epoch: b.epoch() };
     block_on(b.cluster.perform(retire)).unwrap();
