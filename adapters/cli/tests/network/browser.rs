@@ -34,6 +34,9 @@ const FLAGS: [&str; 9] = [
     "--hide-scrollbars",
 ];
 
+/// How often a driver is started that does not come up.
+const STARTS: usize = 5;
+
 /// How often a page is asked whether something has happened.
 const EVERY: Duration = Duration::from_millis(50);
 
@@ -81,34 +84,41 @@ impl Browser {
         Some(browser.wanting(json!({ "moz:firefoxOptions": options })))
     }
 
-    /// Starts a driver. It writes on which port it listens.
+    /// Starts a driver. It writes on which port it listens. One that ends without is started again: it takes a free port
+    /// of one address family, and ends if that is taken in the other.
     fn drive(command: &mut Command, port: impl Fn(&str) -> Option<u16>) -> Option<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
-        let driver =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-        let mut driver = match driver {
-            Ok(driver) => driver,
-            Err(error) => {
-                println!("skipped: no browser: {name}: {error}");
-                return None;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut said = Vec::new();
+        for _ in 0..STARTS {
+            let mut driver = match command.spawn() {
+                Ok(driver) => driver,
+                Err(error) => {
+                    println!("skipped: no browser: {name}: {error}");
+                    return None;
+                }
+            };
+            let output = BufReader::new(driver.stdout.take().unwrap());
+            let mut lines = output.lines().map(Result::unwrap);
+            let found = lines.find_map(|line| {
+                let port = port(&line);
+                said.push(line);
+                port
+            });
+            if let Some(port) = found {
+                // It would stop if nobody read what it prints.
+                thread::spawn(move || lines.for_each(drop));
+                return Some(Self {
+                    driver,
+                    address: SocketAddr::from(([127, 0, 0, 1], port)),
+                    session: String::new(),
+                    profile: tempfile::tempdir().unwrap(),
+                    is_chromium: false,
+                });
             }
-        };
-        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let port = loop {
-            let line = lines.next().unwrap_or_else(|| panic!("{name} does not start"));
-            if let Some(port) = port(&line) {
-                break port;
-            }
-        };
-        // It would stop if nobody read what it prints.
-        thread::spawn(move || lines.for_each(drop));
-        Some(Self {
-            driver,
-            address: SocketAddr::from(([127, 0, 0, 1], port)),
-            session: String::new(),
-            profile: tempfile::tempdir().unwrap(),
-            is_chromium: false,
-        })
+            driver.wait().unwrap();
+        }
+        panic!("{name} does not start: {said:?}");
     }
 
     /// Starts the browser, with what all of them are to be and what this kind is to be.
