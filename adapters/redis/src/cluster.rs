@@ -16,7 +16,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use redis::Value;
 use wwr_async::cluster::{
     self, Answer, Audience, EngineError, EngineErrorKind, Epoch, HistoryRequest, HistoryStep, News,
-    OutcomeRequest, Position, REMEMBERED, Request, SessionAnswer, SessionRequest, Step,
+    OutcomeRequest, Position, REMEMBERED, Request, SessionRequest, Step,
 };
 use wwr_async::{Runtime, ShortKey, StoreError};
 

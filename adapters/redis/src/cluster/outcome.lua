@@ -65,10 +65,15 @@ if not record.scope then
   -- What is carried out again must not make a record of the same scope.
   local first = string.sub(run, 1, 16)
   if ARGV[15] ~= first then return {'other data', first} end
-  redis.call('DEL', kept)
   record = {scope = scope, forgotten = NONE, last = '0'}
+  -- First what the engine may refuse, so that it refuses all.
   redis.call('HSET', client, 'version', '1', 'data', data, 'scope', scope, 'forgotten', NONE, 'last', '0')
+  redis.call('DEL', kept)
 end
+
+-- What was begun ends, and who has a record keeps it, also if the memory of the engine is full: after a write that needs none,
+-- the engine refuses none in this script.
+if step ~= 'begin' then redis.call('HDEL', client, '') end
 
 local function is_dead(of)
   return tonumber(of) <= through and not string.find(alive, ',' .. of .. ',', 1, true)

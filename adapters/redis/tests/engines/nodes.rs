@@ -9,8 +9,8 @@ use core::time::Duration;
 use smol::block_on;
 use wwr_async::cluster::{
     Answer, Audience, Engine as _, EngineError, Epoch, HistoryAnswer, HistoryConfig,
-    HistoryRequest, HistoryStep, Lease, News, Position, Request, SessionAnswer, SessionRequest,
-    Step,
+    HistoryRequest, HistoryStep, Instance, Lease, News, OutcomeAnswer, OutcomeLimits,
+    OutcomeRequest, OutcomeStep, Position, Request, SessionAnswer, SessionRequest, Step,
 };
 use wwr_async::{Runtime, UnixTime, timeout};
 use wwr_redis::{Cluster, Engine as Place, RedisConfig};
@@ -71,6 +71,28 @@ impl<R: Runtime> Node<R> {
     pub(crate) fn ask(&mut self, name: &str, step: Step) -> Result<SessionAnswer, EngineError> {
         self.number += 1;
         self.again(name, step)
+    }
+
+    /// Asks about the idempotent requests of a client.
+    pub(crate) fn outcome(
+        &mut self,
+        client: u8,
+        step: OutcomeStep,
+    ) -> Result<OutcomeAnswer, EngineError> {
+        self.number += 1;
+        let (bytes, keep) = (1_000, Duration::from_secs(100));
+        let request = OutcomeRequest {
+            instance: Instance([client; 16]),
+            epoch: self.epoch(),
+            number: self.number,
+            membership: self.lease.membership(),
+            limits: OutcomeLimits { keep, outcomes: 10, bytes },
+            step,
+        };
+        match block_on(self.cluster.perform(Request::Outcome(Box::new(request))))? {
+            Answer::Outcome(answer) => Ok(answer),
+            other => panic!("{other:?}"),
+        }
     }
 
     fn new_incarnation(&self) -> u64 {

@@ -30,7 +30,11 @@ struct Node {
 
 impl Nodes {
     fn new() -> Self {
-        let outcomes = Some(OutcomesConfig::default());
+        Self::with(OutcomesConfig::default())
+    }
+
+    fn with(config: OutcomesConfig) -> Self {
+        let outcomes = Some(config);
         let recovery = RecoveryConfig { history: None, outcomes }.validate().unwrap();
         let node = |secret| {
             let cluster = ClusterConfig::new("node").validate().unwrap();
@@ -44,8 +48,8 @@ impl Nodes {
             Node { hub, out, jobs: VecDeque::new(), told: Vec::new(), scope: 0 }
         };
         let nodes = [1, 2].map(node).into();
-        let mut nodes =
-            Self { engine: MemoryEngine::new(), now: Instant::EPOCH, nodes, works: true };
+        let (engine, now) = (MemoryEngine::new(), Instant::EPOCH);
+        let mut nodes = Self { engine, now, nodes, works: true };
         nodes.pass(0);
         nodes
     }
@@ -191,6 +195,24 @@ fn while_the_engine_is_away_requests_are_refused_at_once() {
     // What was refused was not begun.
     nodes.begin(1, 1, 5);
     nodes.told(1, &["1 5 Fresh"]);
+}
+
+#[test]
+fn all_ends_are_told_when_the_engine_is_back() {
+    const MANY: u64 = 1_000;
+    let max_per_client = NonZeroUsize::new(2_000).unwrap();
+    let mut nodes = Nodes::with(OutcomesConfig { max_per_client, ..OutcomesConfig::default() });
+    nodes.attach(0, 1);
+    nodes.attach(1, 1);
+    (1..=MANY).for_each(|token| nodes.begin(0, 1, token));
+    nodes.works = false;
+    (1..=MANY).for_each(|token| nodes.finish(0, 1, token, "tea"));
+    nodes.works = true;
+    nodes.pass(10_000);
+    nodes.nodes[1].told.clear();
+    (1..=MANY).for_each(|token| nodes.begin(1, 1, token));
+    let is_known = |told: &&String| told.ends_with(r#"Done Ok("tea")"#);
+    assert_eq!(nodes.nodes[1].told.iter().filter(is_known).count(), 1_000);
 }
 
 #[test]

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use redis::{Value, cmd};
 use smol::block_on;
 use wwr_async::cluster::{
-    Answer, Audience, Closing, Engine as _, EngineError, EngineErrorKind, HistoryStep, News,
-    Position, Request, Revision, SessionAnswer, Step,
+    Answer, Audience, Begun, Closing, Engine as _, EngineError, EngineErrorKind, Fingerprint,
+    HistoryStep, News, OutcomeAnswer, OutcomeStep, Position, Request, Revision, Scope,
+    SessionAnswer, Step,
 };
 use wwr_async::{SessionInfo, SessionKey, SessionStore as _, StoreErrorKind};
 use wwr_redis::{Cluster, RedisConfig};
@@ -293,6 +294,37 @@ fn without_memory_nodes_and_their_sessions_go_on_and_may_be_closed() {
     assert_eq!(a.ask("k", close).unwrap(), SessionAnswer::Closed);
     assert_eq!(b.hear(), Some(News::Closed { key: key("k"), closing }));
     assert_eq!(b.ask("k", confirm(1)).unwrap(), SessionAnswer::NotFound);
+}
+
+/// What was begun has an end, and its outcome is known.
+#[test]
+fn without_memory_requests_that_were_begun_end_and_no_others_begin() {
+    let Some(engine) = Engine::start(Program::Redis) else { return };
+    let mut a = Node::enter(open(engine.url(), configured(|_| ())), "a");
+    let fresh = Scope(7);
+    let attach = OutcomeStep::Attach { fresh, data: a.lease.data };
+    let begin = |token| OutcomeStep::Begin { scope: fresh, token, content: Fingerprint([1; 16]) };
+    assert_eq!(a.outcome(1, attach.clone()).unwrap(), OutcomeAnswer::Attached { scope: fresh });
+    let mut begun = Vec::new();
+    for token in 1..=2 {
+        assert_eq!(a.outcome(1, begin(token)).unwrap(), OutcomeAnswer::Begun(Begun::Fresh));
+        begun.push(a.number);
+    }
+    engine.tell("CONFIG SET maxmemory 1");
+    for refused in [a.outcome(1, begin(3)), a.outcome(2, attach.clone())] {
+        let error = refused.unwrap_err();
+        assert_eq!(error.kind(), EngineErrorKind::Full, "{error:?}");
+    }
+    assert_eq!(a.outcome(1, attach).unwrap(), OutcomeAnswer::Attached { scope: fresh });
+    let outcome = Some("tea".into());
+    let finish = OutcomeStep::Finish { scope: fresh, token: 1, begun: begun[0], outcome };
+    assert_eq!(a.outcome(1, finish).unwrap(), OutcomeAnswer::Done);
+    let undo = OutcomeStep::Undo { scope: fresh, token: 2, begun: begun[1] };
+    assert_eq!(a.outcome(1, undo).unwrap(), OutcomeAnswer::Done);
+    engine.tell("CONFIG SET maxmemory 0");
+    let known = OutcomeAnswer::Begun(Begun::Done("tea".into()));
+    assert_eq!(a.outcome(1, begin(1)).unwrap(), known);
+    assert_eq!(a.outcome(1, begin(2)).unwrap(), OutcomeAnswer::Begun(Begun::Fresh));
 }
 
 #[test]
