@@ -405,6 +405,16 @@ impl Client {
         self.discovery.promise.is_some_and(|promise| promise.wwr1)
     }
 
+    /// Whether the answer to the latest preflight is one of a server of WebWire, and does not say that it selects
+    /// `wwr.1`. Any other answer may be one of a proxy on the way, and says nothing.
+    const fn denies_wwr1(&self) -> bool {
+        match (self.discovery.promise, self.discovery.found.preflight) {
+            (Some(promise), _) => !promise.wwr1,
+            (None, Some(Verdict::Speaks(_) | Verdict::Unknown(_))) => true,
+            (None, Some(Verdict::TryLater | Verdict::NotWebWire) | None) => false,
+        }
+    }
+
     /// Dials without an offer that has to be selected.
     fn dial_by(&mut self, verdict: Result<Verdict, Evidence>, out: &mut Actions<Action>) {
         let evidence = match verdict {
@@ -457,7 +467,7 @@ impl Client {
 
     /// A WebSocket is open. Concludes from it whether offers are worthwhile.
     fn note_offers(&mut self, now: Instant) {
-        let is_said = self.discovery.found.preflight.is_some() && !self.names_wwr1();
+        let is_said = self.denies_wwr1();
         self.discovery.offers =
             match (self.discovery.agreed, &self.discovery.route, self.discovery.offers) {
                 (Some(SubProtocol::Wwr1), _, _) => Offers::Open,
