@@ -128,8 +128,9 @@ enum Evidence {
     /// The handshake offers `wwr.1`, and fails if the server does not select it. What the server speaks
     /// is not known.
     Offered,
-    /// As `Offered`, and the answer to the preflight says that the server selects it.
-    Named,
+    /// As `Offered`, and the answer to the preflight says that the server selects it. What else came of the
+    /// preflight decides if it does not.
+    Named(Probed),
     /// An accept-conf came on the last connection.
     Remembered,
     /// The preflight's answer names a version that the client does not speak.
@@ -137,9 +138,17 @@ enum Evidence {
     /// The preflight's answer is not one of a 1.x server.
     NotWebWire,
     /// The preflight got no answer.
-    NoAnswer,
-    /// The preflight got no answer in time.
-    NoAnswerInTime,
+    Unanswered(Unanswered),
+}
+
+/// What came of a preflight.
+type Probed = Result<Verdict, Unanswered>;
+
+/// Why a preflight got no answer.
+#[derive(Clone, Copy, Debug)]
+enum Unanswered {
+    Failed,
+    TimedOut,
 }
 
 /// How an attempt ended without the accept-conf.
@@ -173,8 +182,10 @@ impl Evidence {
                 ConnectError::NotWebWire { client }
             }
             // With an answer to the preflight, the message might have made sense.
-            (Self::NoAnswer, Preflight | Dial | OtherMessage) => ConnectError::ProbeFailed,
-            (Self::NoAnswerInTime, Preflight | Dial | OtherMessage) => ConnectError::ProbeTimedOut,
+            (Self::Unanswered(why), Preflight | Dial | OtherMessage) => match why {
+                Unanswered::Failed => ConnectError::ProbeFailed,
+                Unanswered::TimedOut => ConnectError::ProbeTimedOut,
+            },
             (_, Preflight | Dial | Refused | Denied) => ConnectError::DialFailed,
             (_, Silence | Lost) => ConnectError::NoAcceptConf,
             (_, OtherMessage) => ConnectError::NotAcceptConf,
@@ -224,7 +235,7 @@ impl Client {
                 self.fail_for(ConnectError::Unavailable, retry_after, out);
             }
             Ok((verdict, _)) => self.conclude(Ok(verdict), out),
-            Err(ProbeFailed) => self.conclude(Err(Evidence::NoAnswer), out),
+            Err(ProbeFailed) => self.conclude(Err(Unanswered::Failed), out),
         }
     }
 
@@ -390,14 +401,14 @@ impl Client {
     /// The preflight took too long.
     pub(super) fn probe_timed_out(&mut self, out: &mut Actions<Action>) {
         out.push(Action::Hangup);
-        self.conclude(Err(Evidence::NoAnswerInTime), out);
+        self.conclude(Err(Unanswered::TimedOut), out);
     }
 
-    fn conclude(&mut self, verdict: Result<Verdict, Evidence>, out: &mut Actions<Action>) {
+    fn conclude(&mut self, probed: Probed, out: &mut Actions<Action>) {
         if self.has_to_be_selected() && self.names_wwr1() {
-            return self.dial(Route::Required(Evidence::Named), out);
+            return self.dial(Route::Required(Evidence::Named(probed)), out);
         }
-        self.dial_by(verdict, out);
+        self.dial_by(probed, out);
     }
 
     /// Whether the answer to the latest preflight says that the server selects `wwr.1`.
@@ -416,8 +427,8 @@ impl Client {
     }
 
     /// Dials without an offer that has to be selected.
-    fn dial_by(&mut self, verdict: Result<Verdict, Evidence>, out: &mut Actions<Action>) {
-        let evidence = match verdict {
+    fn dial_by(&mut self, probed: Probed, out: &mut Actions<Action>) {
+        let evidence = match probed {
             Ok(Verdict::TryLater) => return self.fail(ConnectError::Unavailable, out),
             Ok(Verdict::Speaks(metadata)) => match self.config.protocol.metadata() {
                 None => return self.dial(Route::Open(metadata), out),
@@ -428,7 +439,7 @@ impl Client {
             },
             Ok(Verdict::Unknown(version)) => Evidence::Version(version),
             Ok(Verdict::NotWebWire) => Evidence::NotWebWire,
-            Err(evidence) => evidence,
+            Err(why) => Evidence::Unanswered(why),
         };
         match self.config.protocol {
             Protocol::Auto | Protocol::V2_0 => self.dial(Route::Required(evidence), out),
@@ -449,16 +460,14 @@ impl Client {
 
     /// Whether the handshake that is asked for offers what the server has to select.
     pub(super) const fn is_offering(&self) -> bool {
-        matches!(self.discovery.route, Route::Required(Evidence::Offered | Evidence::Named))
+        matches!(self.discovery.route, Route::Required(Evidence::Offered | Evidence::Named(_)))
     }
 
     /// The handshake that offers `wwr.1` did not succeed, for which there may be many reasons. The same
     /// attempt goes on without.
     fn go_on_without_selection(&mut self, out: &mut Actions<Action>) {
         match self.discovery.route {
-            Route::Required(Evidence::Named) => {
-                self.dial_by(self.discovery.found.preflight.ok_or(Evidence::NoAnswer), out);
-            }
+            Route::Required(Evidence::Named(probed)) => self.dial_by(probed, out),
             Route::Required(_) | Route::Plain(_) | Route::Open(_) | Route::Known => {
                 self.find_out_anew(out);
             }

@@ -142,6 +142,21 @@ fn a_second_offer_that_fails_is_the_last_one_of_an_attempt() {
 }
 
 #[test]
+fn an_offer_that_fails_does_not_change_what_was_wrong_with_the_preflight() {
+    for (probed, error) in [(NO_ANSWER, "ProbeFailed"), (NONE_IN_TIME, "ProbeTimedOut")] {
+        let mut fixture = declined();
+        // The head of an answer came, but no body.
+        fixture.client.expect_accept_conf(Promise { wwr1: true });
+        probed(&mut fixture);
+        assert_eq!(offers(&fixture), WWR1);
+        LOST(&mut fixture);
+        assert_eq!((fixture.labels().pop(), offers(&fixture)), (action("Dial"), None));
+        LOST(&mut fixture);
+        assert_eq!(told(&mut fixture), ("Waiting".into(), error.into(), "unknown".into()));
+    }
+}
+
+#[test]
 fn a_server_that_does_not_name_wwr_1_is_dialled_without_an_offer_the_next_time() {
     for probed in [PROMISES, NAMES_2_0_WITHOUT_1_X, NAMES_1_6] {
         let mut fixture = declined();
