@@ -138,6 +138,7 @@ mod inbound;
 mod link;
 mod liveness;
 mod machine;
+mod offers;
 mod protocol;
 mod questions;
 mod recovery;

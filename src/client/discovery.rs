@@ -12,6 +12,7 @@ use super::heartbeat::Heartbeat;
 use super::link::Link;
 use super::liveness::LivenessCheck;
 use super::machine::Client;
+use super::offers::Offers;
 use super::protocol::Protocol;
 use crate::actions::Actions;
 use crate::dialect::{Dialect, Liveness};
@@ -28,10 +29,6 @@ const MAJOR: u8 = 2;
 /// so does an accept-conf on the last connection. It should come with the opening, but by now
 /// another server, of 1.x, may be at the address.
 const PROMISED: Duration = Duration::from_secs(1);
-
-/// How long a host that [needs a selection](super::Config::needs_selection) keeps in mind that the
-/// server declined `wwr.1` (protocol §10.1). Another server may have taken its place unnoticed.
-const DECLINED: Duration = Duration::from_secs(60 * 60);
 
 /// The most bytes of a sub-protocol that errors show.
 const MAX_LOGGED: usize = 64;
@@ -94,17 +91,6 @@ impl Discovery {
             opened: Instant::EPOCH,
         }
     }
-}
-
-/// What came of the offers of `wwr.1` to a server (protocol §10.1).
-#[derive(Clone, Copy, Debug)]
-enum Offers {
-    /// Nothing is known, or the server has accepted one.
-    Open,
-    /// The last connection came about without one, and the network may have been the cause.
-    InVain,
-    /// The server does not accept any, as was found out at this time.
-    Declined(Instant),
 }
 
 /// What the first message of a connection decides.
@@ -351,17 +337,11 @@ impl Client {
     /// Begins to connect, using what is known about the server.
     pub(super) fn attempt(&mut self, out: &mut Actions<Action>) {
         self.discovery.found.dialect = Dialect::Unknown;
-        if let Offers::Declined(since) = self.discovery.offers
-            && self.now().saturating_since(since) >= DECLINED
-        {
-            self.forget_offers();
+        let now = self.now();
+        if self.has_to_be_selected() && self.discovery.offers.begin(now) {
+            return self.dial(Route::Required(Evidence::Offered), out);
         }
-        match self.discovery.offers {
-            Offers::Open | Offers::InVain if self.has_to_be_selected() => {
-                self.dial(Route::Required(Evidence::Offered), out);
-            }
-            Offers::Open | Offers::InVain | Offers::Declined(_) => self.find_out(out),
-        }
+        self.find_out(out);
     }
 
     /// Whether the client offers `wwr.1` by handshakes that fail if the server does not select it.
@@ -405,24 +385,19 @@ impl Client {
     }
 
     fn conclude(&mut self, probed: Probed, out: &mut Actions<Action>) {
-        if self.has_to_be_selected() && self.names_wwr1() {
+        if self.has_to_be_selected() && self.selects_wwr1() == Some(true) {
             return self.dial(Route::Required(Evidence::Named(probed)), out);
         }
         self.dial_by(probed, out);
     }
 
-    /// Whether the answer to the latest preflight says that the server selects `wwr.1`.
-    fn names_wwr1(&self) -> bool {
-        self.discovery.promise.is_some_and(|promise| promise.wwr1)
-    }
-
-    /// Whether the answer to the latest preflight is one of a server of WebWire, and does not say that it selects
-    /// `wwr.1`. Any other answer may be one of a proxy on the way, and says nothing.
-    const fn denies_wwr1(&self) -> bool {
+    /// Whether the server selects `wwr.1`, by the answer to the latest preflight. `None` if that does not say it: it
+    /// did not come, or may be one of a proxy on the way.
+    const fn selects_wwr1(&self) -> Option<bool> {
         match (self.discovery.promise, self.discovery.found.preflight) {
-            (Some(promise), _) => !promise.wwr1,
-            (None, Some(Verdict::Speaks(_) | Verdict::Unknown(_))) => true,
-            (None, Some(Verdict::TryLater | Verdict::NotWebWire) | None) => false,
+            (Some(promise), _) => Some(promise.wwr1),
+            (None, Some(Verdict::Speaks(_) | Verdict::Unknown(_))) => Some(false),
+            (None, Some(Verdict::TryLater | Verdict::NotWebWire) | None) => None,
         }
     }
 
@@ -453,7 +428,7 @@ impl Client {
         self.discovery.advertises = false;
     }
 
-    /// An attempt failed: the next one may find another server, which is worth an offer.
+    /// An offer was accepted, or an attempt failed: the next one may find another server, which is worth an offer.
     pub(super) const fn forget_offers(&mut self) {
         self.discovery.offers = Offers::Open;
     }
@@ -476,17 +451,18 @@ impl Client {
 
     /// A WebSocket is open. Concludes from it whether offers are worthwhile.
     fn note_offers(&mut self, now: Instant) {
-        let is_said = self.denies_wwr1();
-        self.discovery.offers =
-            match (self.discovery.agreed, &self.discovery.route, self.discovery.offers) {
-                (Some(SubProtocol::Wwr1), _, _) => Offers::Open,
-                // There was no preflight.
-                (None, Route::Required(Evidence::Remembered), offers) => offers,
-                (None, _, _) if is_said => Offers::Declined(now),
-                (None, _, Offers::Open) => Offers::InVain,
-                (None, _, Offers::InVain) => Offers::Declined(now),
-                (None, _, Offers::Declined(since)) => Offers::Declined(since),
-            };
+        if !self.has_to_be_selected() {
+            return;
+        }
+        let denied = self.selects_wwr1() == Some(false);
+        match (self.discovery.agreed, &self.discovery.route) {
+            (Some(SubProtocol::Wwr1), _) => self.forget_offers(),
+            // There was no preflight.
+            (None, Route::Required(Evidence::Remembered)) => {}
+            (None, Route::Required(_) | Route::Plain(_) | Route::Open(_) | Route::Known) => {
+                self.discovery.offers.decline(now, denied);
+            }
+        }
     }
 
     /// The WebSocket could not be opened.
