@@ -23,8 +23,9 @@ pub const METHOD: &str = "WEBWIRE";
 pub const CONTENT_TYPE: &str = "application/json";
 
 /// A header of the answer. With it, servers of this crate say that each connection begins with an
-/// accept-conf: the answer names 1.x for clients that know nothing else, and the server speaks 2.0 as
-/// well. Its value is a [`Promise`]. The references neither send nor read it.
+/// accept-conf. Its value is a [`Promise`], and the status of the answer does not matter. An answer with 200 names
+/// 1.x for clients that know nothing else, and the server speaks 2.0 as well. One with 400, of a server without a
+/// preflight, says that there is a server of 2.0 all the same. The references neither send nor read it.
 pub const ACCEPT_CONF: &str = "webwire-accept-conf";
 
 /// What the header [`ACCEPT_CONF`] promises.
@@ -140,7 +141,8 @@ pub enum Verdict {
     /// A server that names another version. For an answer without a version, a 1.4 client of the
     /// reference reports the same; here such an answer is not taken for one of WebWire.
     Unknown(Version),
-    /// This is not a WebWire server, or a WebWire server without a preflight, as those of 2.0.
+    /// This is not a WebWire server, or a WebWire server without a preflight, as those of 2.0. Those of this crate
+    /// say by the header [`ACCEPT_CONF`] which of the two.
     NotWebWire,
 }
 

@@ -121,7 +121,9 @@ enum Evidence {
     Remembered,
     /// The preflight's answer names a version that the client does not speak.
     Version(Version),
-    /// The preflight's answer is not one of a 1.x server.
+    /// The preflight's answer is not one of a 1.x server, but promises an accept-conf.
+    Promised,
+    /// The preflight's answer is not one of a WebWire server of 1.x or of this project.
     NotWebWire,
     /// The preflight got no answer.
     Unanswered(Unanswered),
@@ -163,6 +165,9 @@ impl Evidence {
         match (self, failure) {
             (Self::Version(server), Preflight | Refused | Denied | Silence | OtherMessage) => {
                 ConnectError::IncompatibleVersion { server, client }
+            }
+            (Self::Promised, Preflight) => {
+                ConnectError::IncompatibleVersion { server: Version::new("2.0"), client }
             }
             (Self::NotWebWire, Preflight | Refused | OtherMessage) => {
                 ConnectError::NotWebWire { client }
@@ -413,6 +418,7 @@ impl Client {
                 Some(_) => Evidence::Version(Version::new(&format!("{}", metadata.dialect()))),
             },
             Ok(Verdict::Unknown(version)) => Evidence::Version(version),
+            Ok(Verdict::NotWebWire) if self.discovery.promise.is_some() => Evidence::Promised,
             Ok(Verdict::NotWebWire) => Evidence::NotWebWire,
             Err(why) => Evidence::Unanswered(why),
         };

@@ -18,16 +18,6 @@ const NAMES_WWR_1: Input = |fixture| {
     fixture.client.expect_accept_conf(Promise { wwr1: true });
     fixture.dialing();
 };
-/// A server of 2.0 alone.
-const NAMES_WWR_1_WITHOUT_1_X: Input = |fixture| {
-    fixture.client.expect_accept_conf(Promise { wwr1: true });
-    ANSWERS_400(fixture);
-};
-/// A server of 2.0 alone that does not select `wwr.1`, and says so.
-const NAMES_2_0_WITHOUT_1_X: Input = |fixture| {
-    fixture.client.expect_accept_conf(Promise { wwr1: false });
-    ANSWERS_400(fixture);
-};
 /// A proxy that does not let the method through.
 const ANSWERS_405: Input = |fixture| fixture.probed(Ok(answer(405, "<h1>Not Allowed</h1>")));
 
@@ -96,7 +86,7 @@ fn action(label: &str) -> Option<String> {
 #[test]
 fn a_server_whose_preflight_names_wwr_1_is_offered_it_again() {
     // Whatever was wrong with the first handshake, it was not the offer.
-    for names_wwr_1 in [NAMES_WWR_1, NAMES_WWR_1_WITHOUT_1_X] {
+    for names_wwr_1 in [NAMES_WWR_1, PROMISES_WWR_1] {
         let mut fixture = declined();
         names_wwr_1(&mut fixture);
         assert_eq!((fixture.labels(), offers(&fixture)), (alloc::vec!["Dial".into()], WWR1));
@@ -119,7 +109,7 @@ fn a_second_offer_that_fails_is_the_last_one_of_an_attempt() {
     ];
     for (refused, does) in refusals {
         for (names_wwr_1, says) in
-            [(NAMES_WWR_1, "Send 21 Connected"), (NAMES_WWR_1_WITHOUT_1_X, "Connected")]
+            [(NAMES_WWR_1, "Send 21 Connected"), (PROMISES_WWR_1, "Connected")]
         {
             let mut fixture = declined();
             names_wwr_1(&mut fixture);
@@ -158,7 +148,7 @@ fn an_offer_that_fails_does_not_change_what_was_wrong_with_the_preflight() {
 
 #[test]
 fn a_server_that_does_not_name_wwr_1_is_dialled_without_an_offer_the_next_time() {
-    for probed in [PROMISES, NAMES_2_0_WITHOUT_1_X, NAMES_1_6] {
+    for probed in [PROMISES, PROMISES_2_0, NAMES_1_6] {
         let mut fixture = declined();
         probed(&mut fixture);
         OPENED(&mut fixture);

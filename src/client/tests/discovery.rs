@@ -38,6 +38,15 @@ pub(super) const NAMES_1_6: Input =
     |fixture| fixture.probed(Ok(answer(200, r#"{"protocol-version":"1.6"}"#)));
 pub(super) const ANSWERS_400: Input =
     |fixture| fixture.probed(Ok(answer(400, "Bad Request\nInternal Server Error\n")));
+/// A server of 2.0 alone that says so, and whether it selects `wwr.1`.
+pub(super) const PROMISES_2_0: Input = |fixture| {
+    fixture.client.expect_accept_conf(Promise { wwr1: false });
+    ANSWERS_400(fixture);
+};
+pub(super) const PROMISES_WWR_1: Input = |fixture| {
+    fixture.client.expect_accept_conf(Promise { wwr1: true });
+    ANSWERS_400(fixture);
+};
 pub(super) const ANSWERS_503: Input = |fixture| fixture.probed(Ok(answer(503, "")));
 pub(super) const NO_ANSWER: Input = |fixture| fixture.probed(Err(ProbeFailed));
 pub(super) const NONE_IN_TIME: Input = |fixture| fixture.pass(Duration::from_secs(10));
@@ -139,7 +148,7 @@ fn a_server_whose_preflight_names_1_x() {
 
 #[test]
 fn a_server_that_has_to_announce_2_0() {
-    for preflight in [NAMES_1_6, ANSWERS_400, NO_ANSWER, NONE_IN_TIME] {
+    for preflight in [NAMES_1_6, ANSWERS_400, PROMISES_2_0, NO_ANSWER, NONE_IN_TIME] {
         check(
             &[
                 (preflight, &[OPENED], "AwaitingConf", "", "unknown"),
@@ -179,6 +188,13 @@ fn a_server_that_has_to_announce_2_0() {
             (ANSWERS_400, &[OPENED, DUE], "Waiting", "Hangup NoAcceptConf", "unknown"),
             (ANSWERS_400, &[OPENED, LOST], "Waiting", "NoAcceptConf", "unknown"),
             (ANSWERS_400, &[OPENED, SIGNAL], "Idle", "Hangup NotWebWire!", "unknown"),
+            // It is a server of WebWire, whatever comes then.
+            (PROMISES_2_0, &[LOST], "Waiting", "DialFailed", "unknown"),
+            (PROMISES_2_0, &[REFUSED], "Waiting", "DialFailed", "unknown"),
+            (PROMISES_WWR_1, &[REFUSED], "Waiting", "DialFailed", "unknown"),
+            (PROMISES_2_0, &[OPENED, DUE], "Waiting", "Hangup NoAcceptConf", "unknown"),
+            (PROMISES_2_0, &[OPENED, LOST], "Waiting", "NoAcceptConf", "unknown"),
+            (PROMISES_2_0, &[OPENED, SIGNAL], "Idle", "Hangup NotAcceptConf!", "unknown"),
             (NO_ANSWER, &[LOST], "Waiting", "ProbeFailed", "unknown"),
             (NO_ANSWER, &[REFUSED], "Waiting", "DialFailed", "unknown"),
             (NO_ANSWER, &[OPENED, DUE], "Waiting", "Hangup NoAcceptConf", "unknown"),
@@ -242,11 +258,12 @@ fn a_server_that_may_have_named_1_x_may_answer_like_one() {
 
 #[test]
 fn a_client_of_one_1_x_version_waits_for_nothing_else() {
-    let preflights: [(Input, [&str; 2]); 7] = [
+    let preflights: [(Input, [&str; 2]); 8] = [
         (NAMES_1_4, ["Dial", "IncompatibleVersion!"]),
         (NAMES_1_5, ["IncompatibleVersion!", "Dial"]),
         (NAMES_1_6, ["IncompatibleVersion!", "IncompatibleVersion!"]),
         (ANSWERS_400, ["NotWebWire!", "NotWebWire!"]),
+        (PROMISES_WWR_1, ["IncompatibleVersion!", "IncompatibleVersion!"]),
         (ANSWERS_503, ["Unavailable", "Unavailable"]),
         (NO_ANSWER, ["ProbeFailed", "ProbeFailed"]),
         (NONE_IN_TIME, ["Hangup ProbeTimedOut", "Hangup ProbeTimedOut"]),
