@@ -48,7 +48,7 @@ pub(super) fn serve(
     id: ConnectionId,
     stream: &mut TcpStream,
     client: IpAddr,
-    observed: Observed,
+    shown: Observed,
 ) {
     let (events, inbox) = mpsc::channel();
     let (permits, permit) = mpsc::channel();
@@ -58,11 +58,7 @@ pub(super) fn serve(
     let (is_reading, written, login, presumed) = (false, Vec::new(), None, None);
     let mut driver =
         Driver { shared, id, stream, inbox, permits, is_reading, written, login, presumed };
-    let (observed, first) = match observed {
-        Observed::Nothing => driver.detect(client),
-        // The handshake has agreed on it.
-        _ => (observed, None),
-    };
+    let (observed, first) = driver.detect(client, shown);
     let mut out = Actions::new();
     let mut connection = Connection::accept(config, observed, shared.now(), &mut out);
     shared.open(id, news);
@@ -92,10 +88,11 @@ fn read(mut stream: TcpStream, permit: &Receiver<()>, events: &Sender<Event>) {
 }
 
 impl Driver<'_> {
-    /// Finds out what the client speaks, as far as that can be done before it is sent anything.
-    fn detect(&mut self, client: IpAddr) -> (Observed, Option<Event>) {
+    /// Finds out what the client speaks, as far as that can be done before it is sent anything. `shown` is what its
+    /// handshake shows.
+    fn detect(&mut self, client: IpAddr, shown: Observed) -> (Observed, Option<Event>) {
         let (arrived, client) = (self.shared.now(), client.to_canonical());
-        let until = match self.shared.preflights(|known| known.arrived(arrived, &client)) {
+        let until = match self.shared.preflights(|known| known.arrived(arrived, &client, shown)) {
             Detection::Known(observed) => return (observed, None),
             Detection::Wait { until } => until,
         };

@@ -31,7 +31,8 @@ use host::Host;
 /// A silent client is taken for one of 1.x only if nothing contradicts it. Its preflight came
 /// within [`PRESUMED`](Self::PRESUMED), and nothing else came from the address since. For
 /// [`MEMORY`](Self::MEMORY), every WebSocket from the address followed a preflight, and none turned
-/// out to be of 2.0. For [`STRAY_MEMORY`](Self::STRAY_MEMORY), each preflight was followed by a
+/// out to be of 2.0. While its preflight counts, no client of the address agreed on `wwr.1`: it may be the one of a
+/// page, which cannot say what it offers. For [`STRAY_MEMORY`](Self::STRAY_MEMORY), each preflight was followed by a
 /// WebSocket, and no two clients of the address came at once while one was silent. In all other
 /// cases the version is "not known", which harms no client.
 ///
@@ -49,11 +50,13 @@ use host::Host;
 /// let now = Instant::EPOCH;
 /// preflights.asked(now, "192.0.2.1");
 ///
-/// // A WebSocket was opened. No preflight came from its address:
-/// assert_eq!(preflights.arrived(now, &"192.0.2.2"), Detection::Known(Observed::Nothing));
+/// // A WebSocket was opened. Its handshake has not agreed on wwr.1, and no preflight came from its
+/// // address:
+/// let shown = Observed::Nothing;
+/// assert_eq!(preflights.arrived(now, &"192.0.2.2", shown), Detection::Known(Observed::Nothing));
 ///
 /// // Another one, from the address of a preflight. Wait for its first message.
-/// let Detection::Wait { until } = preflights.arrived(now, &"192.0.2.1") else { panic!() };
+/// let Detection::Wait { until } = preflights.arrived(now, &"192.0.2.1", shown) else { panic!() };
 /// // The message comes: the client speaks 1.x. If none comes `until` then, call `silent`.
 /// assert_eq!(preflights.spoke(until, &"192.0.2.1", b"\x1f12345678"), Observed::Preflight);
 /// ```
@@ -126,9 +129,13 @@ impl<A: Ord + Clone> Preflights<A> {
         self.host(&from).asked(now, true);
     }
 
-    /// Records a WebSocket that was opened from this address.
-    pub fn arrived(&mut self, now: Instant, from: &A) -> Detection {
+    /// Records a WebSocket that was opened from this address. `shown` is what its handshake shows:
+    /// [`Accept::observed`](super::gate::Accept::observed).
+    pub fn arrived(&mut self, now: Instant, from: &A, shown: Observed) -> Detection {
         let now = self.tick(now);
+        if shown != Observed::Nothing {
+            return Detection::Known(self.shown(from, shown));
+        }
         match self.host(from).arrived(now) {
             Some(wait) => Detection::Wait { until: now + wait },
             None => Detection::Known(Observed::Nothing),
@@ -151,9 +158,13 @@ impl<A: Ord + Clone> Preflights<A> {
         self.host(from).silent(now, arrived)
     }
 
-    /// Decides at once on a WebSocket that was opened from this address and cannot be waited for.
-    pub fn connected(&mut self, now: Instant, from: &A) -> Observed {
+    /// Decides at once on a WebSocket that was opened from this address and cannot be waited for. `shown` is as for
+    /// [`arrived`](Self::arrived).
+    pub fn connected(&mut self, now: Instant, from: &A, shown: Observed) -> Observed {
         let now = self.tick(now);
+        if shown != Observed::Nothing {
+            return self.shown(from, shown);
+        }
         let host = self.host(from);
         match host.arrived(now) {
             Some(_) => host.decide(now),
@@ -165,6 +176,15 @@ impl<A: Ord + Clone> Preflights<A> {
     pub fn turned_out_newer(&mut self, now: Instant, from: &A) {
         let now = self.tick(now);
         self.host(from).shows_2_0(now);
+    }
+
+    /// Records a client whose handshake shows what it speaks. At an address without a preflight, that says nothing,
+    /// and is not remembered.
+    fn shown(&mut self, from: &A, shown: Observed) -> Observed {
+        if let Some(host) = self.hosts.get_mut(from) {
+            host.doubt_asks();
+        }
+        shown
     }
 
     fn tick(&mut self, now: Instant) -> Instant {

@@ -121,7 +121,7 @@ impl Host {
     /// A client has connected.
     pub(crate) fn accept(&mut self, number: u64) {
         let id = self.hub.admit(self.now).expect("the recordings have few connections");
-        let observed = self.preflights.connected(self.now, &());
+        let observed = self.preflights.connected(self.now, &(), Observed::Nothing);
         let mut out = Actions::new();
         let connection = Connection::accept(&self.config, observed, self.now, &mut out);
         let (sent, handlers) = (VecDeque::new(), Vec::new());

@@ -142,6 +142,18 @@ fn a_client_that_offers_it_is_not_waited_for_and_says_nothing_about_its_address(
     assert_eq!(old.message(), reply(UTF8, 1, b"x"));
 }
 
+/// A page cannot say in its preflight what it offers.
+#[test]
+fn after_the_preflight_of_a_page_that_agrees_on_it_no_silent_client_is_taken_for_one_of_1_4() {
+    let fixture = Fixture::new();
+    assert_eq!(Peer::dial(fixture.address()).preflight("/").status, 200);
+    let _page = ours(&fixture);
+    assert_eq!(fixture.connected().dialect(), Dialect::Wwr1);
+    let mut silent = Peer::connect_unasked(fixture.address());
+    assert_eq!(fixture.connected().dialect(), Dialect::Unknown);
+    silent.is_served();
+}
+
 #[test]
 fn a_heartbeat_teaches_nothing() {
     let fixture = Fixture::new();

@@ -197,6 +197,12 @@ impl Host {
         self.ambiguous_until = self.ambiguous_until.max(Some(now + MEMORY));
     }
 
+    /// Records that any of the preflights may be that of a client that has shown what it speaks. None is removed:
+    /// most such clients have sent none that counts.
+    pub(super) fn doubt_asks(&mut self) {
+        self.ambiguous_until = self.ambiguous_until.max(self.asks.iter().map(Asks::end).max());
+    }
+
     fn open_asks(&self) -> usize {
         self.asks.iter().map(|asks| asks.count as usize).fold(0, usize::saturating_add)
     }

@@ -238,11 +238,12 @@ impl Server {
             Some(peer) => {
                 stage.send(self.actor(socket), socket, Way::Down, Packet::Opened);
                 let speaks = self.speaks_wwr1();
-                let observed = if stage.network.agree(socket, speaks) {
+                let shown = if stage.network.agree(socket, speaks) {
                     Observed::SubProtocol
                 } else {
-                    self.preflights.connected(now, &self.address(peer))
+                    Observed::Nothing
                 };
+                let observed = self.preflights.connected(now, &self.address(peer), shown);
                 self.check_observed(socket, self.address(peer), observed, stage);
                 let config =
                     self.settings.connection.clone().validate().expect("settings that are valid");

@@ -68,13 +68,13 @@ impl Endpoint {
         }
     }
 
-    /// Records a client that opens a WebSocket. Here and below, [`Preflights`] decides what
-    /// follows.
-    pub(super) fn arrived(&self, now: Instant, client: SocketAddr) -> Detection {
+    /// Records a client that opens a WebSocket, and what its handshake shows. Here and below,
+    /// [`Preflights`] decides what follows.
+    pub(super) fn arrived(&self, now: Instant, client: SocketAddr, shown: Observed) -> Detection {
         if !self.machine.protocol.tells_peers_apart() {
-            return Detection::Known(Observed::Nothing);
+            return Detection::Known(shown);
         }
-        self.preflights().arrived(now, &host(client))
+        self.preflights().arrived(now, &host(client), shown)
     }
 
     /// Decides on a client that has sent this message while it was waited for.
@@ -109,7 +109,8 @@ mod tests {
     use wwr::server::Protocol;
 
     const NOW: Instant = Instant::EPOCH;
-    const NOTHING: Detection = Detection::Known(Observed::Nothing);
+    const PLAIN: Observed = Observed::Nothing;
+    const NOTHING: Detection = Detection::Known(PLAIN);
 
     fn endpoints() -> Endpoints {
         let paths = [("/new", Protocol::V2_0), ("/old", Protocol::V1_4), ("/ü", Protocol::V1_5)];
@@ -142,9 +143,9 @@ mod tests {
         let endpoint = &endpoints().otherwise;
         endpoint.asked(NOW, "[::ffff:192.0.2.1]:1000".parse().unwrap(), false);
         let other = "192.0.2.2:1000".parse().unwrap();
-        assert_eq!(endpoint.arrived(NOW, other), NOTHING);
+        assert_eq!(endpoint.arrived(NOW, other, PLAIN), NOTHING);
         let same = "192.0.2.1:2000".parse().unwrap();
-        assert!(matches!(endpoint.arrived(NOW, same), Detection::Wait { .. }));
+        assert!(matches!(endpoint.arrived(NOW, same, PLAIN), Detection::Wait { .. }));
         assert_eq!(endpoint.spoke(NOW, same, b"\x3f\x01ab"), Observed::Preflight);
     }
 
@@ -154,10 +155,10 @@ mod tests {
         for path in ["/", "/old"] {
             endpoints.at(path).asked(NOW, client, false);
         }
-        assert_eq!(endpoints.at("/new").arrived(NOW, client), NOTHING);
+        assert_eq!(endpoints.at("/new").arrived(NOW, client, PLAIN), NOTHING);
         // All clients there are of 1.4, and none has to wait.
-        assert_eq!(endpoints.at("/old").arrived(NOW, client), NOTHING);
-        let at_all = endpoints.at("/").arrived(NOW, client);
+        assert_eq!(endpoints.at("/old").arrived(NOW, client, PLAIN), NOTHING);
+        let at_all = endpoints.at("/").arrived(NOW, client, PLAIN);
         assert!(matches!(at_all, Detection::Wait { .. }));
     }
 }

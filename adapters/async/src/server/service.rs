@@ -18,7 +18,7 @@ use tracing::Instrument as _;
 use wwr::server::gate::{
     self, Accept, Answer, Client, Decision, Head, Origins, Refusal, Terms, TrustedProxies,
 };
-use wwr::server::{self, Config, Detection, Observed};
+use wwr::server::{self, Config, Detection};
 use wwr::{Actions, Instant, Valid, names};
 
 use super::body::RequestBody;
@@ -392,11 +392,7 @@ impl<H: Handler, R: Runtime> Service<H, R> {
             machine = machine.with_concurrency(concurrency);
         }
         let arrived = self.inner.hub.clock.now();
-        let detection = match accept.observed() {
-            // The handshake shows nothing about the version.
-            Observed::Nothing => endpoint.arrived(arrived, remote),
-            observed => Detection::Known(observed),
-        };
+        let detection = endpoint.arrived(arrived, remote, accept.observed());
         let endpoint = endpoint.clone();
         let agreed = Agreed { machine, endpoint, arrived, detection, info, data };
         let inner = self.inner.clone();

@@ -47,11 +47,11 @@ impl ServerSocket {
         let Endpoint { machine, preflights } = &mut server.endpoints[endpoint];
         let max_message = usize::try_from(machine.max_message_size).unwrap_or(usize::MAX);
         self.socket.set_max_message(max_message);
-        let detection = match accept.observed() {
-            Observed::Nothing if machine.protocol.tells_peers_apart() => {
-                preflights.arrived(now, &self.from)
-            }
-            observed => Detection::Known(observed),
+        let shown = accept.observed();
+        let detection = if machine.protocol.tells_peers_apart() {
+            preflights.arrived(now, &self.from, shown)
+        } else {
+            Detection::Known(shown)
         };
         let (until, known) = match detection {
             Detection::Known(observed) => (now, Some(observed)),

@@ -164,7 +164,7 @@ impl Crowd {
             Event::Arrived => {
                 self.clients[id].opened = self.now;
                 self.send(id, false, 200 + round_trip, Event::Opened);
-                let detection = self.preflights.arrived(now, &ADDRESS);
+                let detection = self.preflights.arrived(now, &ADDRESS, PLAIN);
                 self.detect(id, detection);
             }
             Event::Silent => {

@@ -1,7 +1,7 @@
 //! Requests on which the application decides, and clients of which nothing is known yet.
 
-use wwr::server::Preflights;
 use wwr::server::gate::Answer;
+use wwr::server::{Detection, Observed, Preflights};
 
 use super::*;
 
@@ -146,15 +146,31 @@ fn a_client_that_goes_while_it_is_waited_for_counts_as_silent() {
         world.raw(id, preflight, 100);
         expected.asked(at(0), CLIENT);
         let gone = world.connect();
-        expected.arrived(at(0), &CLIENT);
+        expected.arrived(at(0), &CLIENT, Observed::Nothing);
         assert_eq!(world.host.socket(gone.id).unwrap().dialect(), None, "it is waited for");
         end(&mut world, gone.id);
         expected.silent(at(0), at(0), &CLIENT);
         world.host.closed(at(0), gone.id);
         // Its preflight was its own: the next client came without one, and is not waited for.
         let next = world.connect();
-        let arrived = expected.arrived(at(0), &CLIENT);
-        assert!(matches!(arrived, wwr::server::Detection::Known(_)), "{arrived:?}");
+        let arrived = expected.arrived(at(0), &CLIENT, Observed::Nothing);
+        assert!(matches!(arrived, Detection::Known(_)), "{arrived:?}");
         assert!(world.host.socket(next.id).unwrap().dialect().is_some(), "it is not waited for");
     }
+}
+
+/// A page cannot say in its preflight that it offers `wwr.1`.
+#[test]
+fn after_the_preflight_of_a_page_of_wwr_1_no_silent_client_is_taken_for_one_of_1_x() {
+    let mut world = World::new(|config| config.connection.protocol = Protocol::Any);
+    let page = world.accept();
+    world.raw(page, b"WEBWIRE / HTTP/1.1\r\nHost: h\r\n\r\n", 100);
+    let offers =
+        World::handshake("/").replacen("\r\n\r\n", "\r\nSec-WebSocket-Protocol: wwr.1\r\n\r\n", 1);
+    world.raw_bytes(page, offers.as_bytes(), 1000);
+    assert_eq!(world.host.socket(page).unwrap().dialect(), Some(wwr::Dialect::Wwr1));
+    let silent = world.connect();
+    world.now = at(200);
+    world.host.handle_timeout(world.now);
+    assert_eq!(world.host.socket(silent.id).unwrap().dialect(), Some(wwr::Dialect::Unknown));
 }
