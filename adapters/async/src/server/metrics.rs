@@ -309,7 +309,7 @@ impl Metrics {
         let events = "wwr_cluster_events_total";
         describe_counter!(events, Unit::Count, "What happened to this node.");
         type Event = (&'static str, fn(&ClusterCounters) -> u64);
-        let named: [Event; 16] = [
+        let named: [Event; 17] = [
             ("requests", |node| node.requests),
             ("failed", |node| node.failed),
             ("timed_out", |node| node.timed_out),
@@ -322,6 +322,7 @@ impl Metrics {
             ("hints", |node| node.hints),
             ("interruptions", |node| node.interruptions),
             ("data_changes", |node| node.data_changes),
+            ("history_reads", |node| node.history_reads),
             ("messages_sent", |node| node.messages_sent),
             ("messages_refused", |node| node.messages_refused),
             ("messages_lost", |node| node.messages_lost),
