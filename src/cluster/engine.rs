@@ -159,7 +159,8 @@ pub struct SessionRequest {
     /// Which epochs this node knows to be dead.
     pub membership: Membership,
     /// If the nodes keep histories: the incarnation of that of this session, if one has to be made. Random, never the
-    /// same twice. If the node has places afterwards, the answer is then [`Answer::WithHistory`].
+    /// same twice. If the session is open, the answers [`Created`](SessionAnswer::Created),
+    /// [`Found`](SessionAnswer::Found) and [`Same`](SessionAnswer::Same) then come in [`Answer::WithHistory`].
     pub history: Option<u64>,
     /// What to do.
     pub step: Step,

@@ -269,16 +269,17 @@ async fn broadcasts(engine: &str, count: usize) -> Result<(), Failure> {
     let mut times = Vec::new();
     for of in [1, 3] {
         let nodes = nodes(engine, of, LEASE).await?;
-        let members = Members::start(count, &nodes)?;
-        let mut members = members.said("joined").await?;
+        let mut members = Members::start(count, &nodes)?;
+        members.said("joined").await?;
         // The engine is told of groups in batches.
         sleep(Duration::from_secs(1)).await;
         let mut took = Vec::new();
         for _ in 0..10 {
-            members = members.tell("hear")?.said("hearing").await?;
+            members.hear()?;
+            members.said("hearing").await?;
             let started = Instant::now();
             nodes[0].handle.group("all").signal_prepared(&signal);
-            members = members.said("heard").await?;
+            members.said("heard").await?;
             took.push(started.elapsed().as_millis());
         }
         took.sort_unstable();
@@ -296,7 +297,8 @@ async fn broadcasts(engine: &str, count: usize) -> Result<(), Failure> {
 struct Members {
     process: Child,
     input: ChildStdin,
-    lines: Lines<BufReader<ChildStdout>>,
+    /// `None` once it has not said in time what it was to say.
+    lines: Option<Lines<BufReader<ChildStdout>>>,
 }
 
 impl Drop for Members {
@@ -308,7 +310,7 @@ impl Drop for Members {
 }
 
 impl Members {
-    fn start(count: usize, nodes: &[Node]) -> Result<Box<Self>, Failure> {
+    fn start(count: usize, nodes: &[Node]) -> Result<Self, Failure> {
         let mut process = Command::new(std::env::current_exe()?)
             .arg(MEMBERS)
             .arg(count.to_string())
@@ -318,20 +320,28 @@ impl Members {
             .spawn()?;
         let input = process.stdin.take().ok_or("no input")?;
         let lines = BufReader::new(process.stdout.take().ok_or("no output")?).lines();
-        Ok(Box::new(Self { process, input, lines }))
+        Ok(Self { process, input, lines: Some(lines) })
     }
 
-    fn tell(mut self: Box<Self>, line: &str) -> Result<Box<Self>, Failure> {
-        writeln!(self.input, "{line}")?;
-        Ok(self)
+    fn hear(&mut self) -> Result<(), Failure> {
+        Ok(writeln!(self.input, "hear")?)
     }
 
     /// Waits until it says this.
-    async fn said(mut self: Box<Self>, expected: &str) -> Result<Box<Self>, Failure> {
-        let reading = spawn_blocking(move || (self.lines.next(), self));
-        let (line, members) = timeout(Duration::from_secs(60), reading).await??;
+    async fn said(&mut self, expected: &str) -> Result<(), Failure> {
+        let mut lines = self.lines.take().ok_or("the clients are silent")?;
+        let reading = spawn_blocking(move || (lines.next(), lines));
+        let (line, lines) = match timeout(Duration::from_secs(60), reading).await {
+            Ok(read) => read?,
+            Err(late) => {
+                // Nobody reads any more then.
+                self.process.kill()?;
+                return Err(late.into());
+            }
+        };
+        self.lines = Some(lines);
         match line.ok_or("the clients have ended")?? {
-            line if line == expected => Ok(members),
+            line if line == expected => Ok(()),
             other => Err(format!("the clients were to say {expected}, and say {other}").into()),
         }
     }

@@ -20,9 +20,9 @@ use redis::{
 use crate::config::RedisConfig;
 use crate::engine::Addresses;
 
-/// How many requests a connection takes before the first is written. They may be as many as anybody makes: those that
-/// found no room would be let in later, in any order.
-const WAITING: usize = 1 << 20;
+/// How many requests a connection takes before the first is written: more than a node has under way. Those that found no
+/// room would be let in later, in any order.
+const WAITING: usize = 1 << 16;
 
 /// Whether a connection was lost, and whether it brings answers. It is the identity of the connection, too.
 #[derive(Clone, Debug, Default)]

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::jobs::Purpose;
 use super::{Desk, LocalNode, NodeOut, WINDOW};
 use crate::cluster::action::{MessageId, SendOutcome};
-use crate::cluster::engine::{Answer, Audience, EngineFailed, Request};
+use crate::cluster::engine::{Answer, Audience, EngineFailed, Request, SessionAnswer};
 use crate::cluster::history::{HistoryAnswer, HistoryRequest, HistoryStep};
 use crate::cluster::message::NodeSignal;
 use crate::session::Numbers;
@@ -364,7 +364,7 @@ impl LocalNode {
     }
 
     /// Returns where the history of a session ended when the engine gave the last place of it, and how far it is read.
-    /// `None` if the engine has said neither: then the session is closed already.
+    /// `None` if the session is closed already.
     pub(crate) fn placed(&self, key: &SessionKey) -> Option<(Position, Position)> {
         let mirror = self.mirrors.as_ref()?.sessions.get(key)?;
         Some((mirror.placed, mirror.end))
@@ -409,11 +409,17 @@ impl LocalNode {
         self.post(now, to, message, true)
     }
 
-    /// There is news of a signal.
-    pub(super) fn history_hint(&mut self, key: &SessionKey, end: Position) {
-        if let Some(mirrors) = &mut self.mirrors {
-            mirrors.update(key, |mirror| mirror.hint(end));
-        }
+    /// The history of a session ends there, or did so a moment ago. Returns whether the node knows it.
+    pub(super) fn history_grows(&mut self, key: &SessionKey, end: Position) -> bool {
+        let mirrors = self.mirrors.as_mut();
+        mirrors.and_then(|mirrors| mirrors.update(key, |mirror| mirror.hint(end))).is_some()
+    }
+
+    /// Returns whether an answer about a session says where its history ends. That of one that was created says it
+    /// unless it is closed already.
+    pub(super) const fn needs_history(&self, answer: &SessionAnswer) -> bool {
+        self.mirrors.is_some()
+            && matches!(answer, SessionAnswer::Found { .. } | SessionAnswer::Same)
     }
 
     /// The engine has said where the history of a session ends, of which this node has places: another one, or as many

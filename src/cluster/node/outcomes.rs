@@ -23,7 +23,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How many ends of requests the engine is told at a time.
-const ENDS_AT_ONCE: usize = 256;
+const ENDS_AT_ONCE: usize = 4096;
+
+/// What an end that waits counts for beside the outcome, in bytes.
+const END: usize = 384;
 
 /// What a node knows of idempotent requests.
 #[derive(Debug)]
@@ -52,7 +55,7 @@ pub(super) struct Outcomes {
     /// Those of them that are not under way.
     unsent: BTreeSet<u64>,
     last_end: u64,
-    /// How many bytes their outcomes take.
+    /// How many bytes they take.
     end_bytes: usize,
 }
 
@@ -130,7 +133,7 @@ struct End {
 
 impl End {
     fn bytes(&self) -> usize {
-        self.executed.iter().flatten().map(Bytes::len).sum()
+        END + self.executed.iter().flatten().map(Bytes::len).sum::<usize>()
     }
 }
 
@@ -198,9 +201,13 @@ impl Outcomes {
         !self.unsent.is_empty() && self.ends.len() - self.unsent.len() < ENDS_AT_ONCE
     }
 
-    /// There is one for each request that was begun or may have been, so they are as bounded as those.
+    /// Whether there is room for one more. So no end is left out.
+    const fn may_begin(&self) -> bool {
+        self.end_bytes < self.config.max_bytes
+    }
+
     fn push_end(&mut self, mut end: End) {
-        let most = self.config.max_bytes.saturating_sub(self.end_bytes);
+        let most = self.config.max_bytes.saturating_sub(self.end_bytes + END);
         if let Some(outcome) = &mut end.executed {
             let most = most.min(self.config.max_bytes_per_client);
             *outcome = outcome.take().filter(|outcome| outcome.len() <= most);
@@ -300,7 +307,8 @@ impl LocalNode {
     ) {
         let is_ready = self.is_ready();
         let Some(outcomes) = &mut self.outcomes else { return };
-        let connection = outcomes.connections.get(&id.0).filter(|_| is_ready);
+        let may_begin = is_ready && outcomes.may_begin();
+        let connection = outcomes.connections.get(&id.0).filter(|_| may_begin);
         let Some(&Connection { instance, told }) = connection else {
             return self.begun(id, Begun::NotNow);
         };

@@ -22,6 +22,8 @@ pub(super) struct Held {
     hinted: Revision,
     /// How many places the engine has for this node. `None` if that is not known.
     placed: Option<u32>,
+    /// Where its history ended by news that came while the node had no place yet.
+    grown: Option<Position>,
     /// Whether the session may have been changed by a request that has failed.
     in_doubt: bool,
     /// When the last request was sent that the engine has answered.
@@ -46,6 +48,7 @@ impl Held {
             known: Revision(0),
             hinted: Revision(0),
             placed: None,
+            grown: None,
             in_doubt: false,
             confirmed: now,
             failures: 0,
@@ -167,6 +170,16 @@ impl LocalNode {
             && held.under_way.is_some()
         {
             held.closed = Some(closing);
+        }
+    }
+
+    /// There is news that the history of a session has grown.
+    pub(super) fn history_hint(&mut self, key: &SessionKey, end: Position) {
+        // It may be faster than the answer that gives the place.
+        if !self.history_grows(key, end)
+            && let Some(held) = self.sessions.get_mut(key)
+        {
+            held.grown = Some(end);
         }
     }
 
@@ -356,6 +369,8 @@ impl LocalNode {
         desk: &mut Desk<'_>,
     ) {
         self.checking.remove(key);
+        let lacks_history = |answer| history.is_none() && self.needs_history(answer);
+        let is_whole = !answer.as_ref().is_ok_and(lacks_history);
         let Some(held) = self.sessions.get_mut(key) else { return };
         let Some(under_way) = held.under_way.take() else { return };
         let closed = held.closed.take();
@@ -365,13 +380,17 @@ impl LocalNode {
                 held.under_way = Some(under_way);
                 return self.lose(now, LostBy::Fenced, desk);
             }
-            Ok(answer) if under_way.kind.fits(&answer) => {
+            Ok(answer) if under_way.kind.fits(&answer) && is_whole => {
                 held.failures = 0;
                 held.confirmed = under_way.sent;
                 self.failures = 0;
+                let grown = held.grown.take();
                 if let Some(end) = history {
                     let has_another = matches!(under_way.kind, Kind::Join | Kind::Create);
                     self.history_ends(key, end, has_another);
+                    if let Some(grown) = grown {
+                        self.history_grows(key, grown);
+                    }
                 }
                 self.apply(now, key, &under_way, answer, desk);
                 if let Some(closing) = closed {

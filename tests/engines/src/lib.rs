@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use redis::{Client, Cmd, Connection, Value, cmd};
+use redis::{Client, Cmd, Connection, FromRedisValue, Value, cmd};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -198,6 +198,12 @@ impl Engine {
     /// Lets it do this. Words are separated by spaces.
     pub fn tell(&self, command: &str) -> Value {
         tell(&mut self.connection(), command)
+    }
+
+    /// Returns what it answers.
+    pub fn ask<T: FromRedisValue>(&self, command: &str) -> T {
+        redis::from_redis_value(self.tell(command))
+            .unwrap_or_else(|error| panic!("{command}: {error}"))
     }
 
     /// What it answers to this, or why it does not: it may just be changing its part.

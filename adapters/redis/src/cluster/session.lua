@@ -68,6 +68,14 @@ elseif redis.call('EXISTS', record) == 1 then
   return {'broken', ''}
 end
 
+-- Where its history ends. Read first, so that what cannot be read changes nothing.
+local data, ends
+if incarnation ~= '' then
+  data = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+  if not data then return {'broken holders', 'data'} end
+  ends = redis.call('HMGET', history, 'incarnation', 'last', 'data')
+end
+
 -- Who holds it. Takes the places of nodes that are known to be dead, and forgets what is old.
 local own, others, present = nil, 0, {}
 local all = redis.call('HGETALL', holders)
@@ -95,12 +103,9 @@ local places = own and own.places or 0
 
 local function keep() redis.call('PEXPIRE', holders, REMEMBERED) end
 
--- Returns an answer to a node that has places, with where the history of the session ends. What that is, `history.lua` says.
+-- Returns an answer to a node that has places, with where the history of the session ends. `history.lua` describes histories.
 local function with_history(answer, what)
   if incarnation == '' or state ~= 'open' then return {answer, what} end
-  local data = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
-  if not data then return {'broken holders', 'data'} end
-  local ends = redis.call('HMGET', history, 'incarnation', 'last', 'data')
   if ends[1] and ends[2] and ends[3] == data then return {answer, what, ends[1], ends[2]} end
   redis.call('DEL', history, signals)
   redis.call('HSET', history, 'incarnation', incarnation, 'data', data, 'first', '1', 'last', '0', 'bytes', '0')
@@ -192,6 +197,7 @@ local other = {
     if state == 'closed' then return 'exists' end
     redis.call('SET', record, content)
     redis.call('DEL', history, signals)
+    ends = {}
     use()
     state, revision, places = 'open', 1, asked
     return 'created'

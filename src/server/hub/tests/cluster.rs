@@ -146,7 +146,7 @@ impl Nodes {
     }
 
     /// The news of a node come.
-    fn hear(&mut self, id: usize) {
+    pub(super) fn hear(&mut self, id: usize) {
         for (epoch, news) in core::mem::take(&mut self.nodes[id].news) {
             let node = &mut self.nodes[id];
             node.hub.handle_news(self.now, epoch, news, &mut node.out);

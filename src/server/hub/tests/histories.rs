@@ -101,6 +101,25 @@ fn a_history_begins_where_it_ended_when_the_engine_gave_the_place() {
 }
 
 #[test]
+fn news_that_overtakes_the_place_is_followed() {
+    let (mut nodes, _) = Nodes::with_one_holder();
+    nodes.recovers(1, 2, RecoveryCommand::Follow);
+    nodes.asks(1, 2, Command::Restore(key("k")));
+    let answers = nodes.perform(1);
+    nodes.signals(0, "one");
+    for (job, answer) in nodes.perform(0) {
+        nodes.answer(0, job, Ok(answer));
+    }
+    nodes.hear(1);
+    for (job, answer) in answers {
+        nodes.answer(1, job, Ok(answer));
+    }
+    nodes.nodes[1].told.clear();
+    nodes.settle();
+    nodes.told(1, &["news for 2: Signalled"]);
+}
+
+#[test]
 fn a_place_that_the_node_does_not_know_is_read_from_the_engine() {
     let (mut nodes, incarnation) = Nodes::with_one_holder();
     nodes.signals(0, "one");

@@ -3,7 +3,10 @@
 use alloc::collections::VecDeque;
 
 use super::*;
-use crate::cluster::{ClusterAction, ClusterConfig, DataId, EngineFailed, EngineJob, MemoryEngine};
+use crate::cluster::{
+    ClusterAction, ClusterConfig, DataId, EngineFailed, EngineJob, MemoryEngine, OutcomeStep,
+    Request,
+};
 use crate::server::{RecoveryCommand, RecoveryConfig, RecoveryNews, RequestId};
 use crate::session::{Begun, Fingerprint, Instance, OutcomesConfig};
 use crate::wire::Payload;
@@ -18,6 +21,8 @@ struct Nodes {
     nodes: Vec<Node>,
     /// Whether the engine answers.
     works: bool,
+    /// What it has not answered yet: ends of requests, while there is a list.
+    slow: Option<Vec<EngineJob>>,
 }
 
 struct Node {
@@ -49,7 +54,7 @@ impl Nodes {
         };
         let nodes = [1, 2].map(node).into();
         let (engine, now) = (MemoryEngine::new(), Instant::EPOCH);
-        let mut nodes = Self { engine, now, nodes, works: true };
+        let mut nodes = Self { engine, now, nodes, works: true, slow: None };
         nodes.pass(0);
         nodes
     }
@@ -100,6 +105,12 @@ impl Nodes {
                 }
             }
             let Some(job) = node.jobs.pop_front() else { return };
+            let is_end = matches!(&*job.request, Request::Outcome(request)
+                if matches!(request.step, OutcomeStep::Finish { .. } | OutcomeStep::Undo { .. }));
+            if let Some(slow) = self.slow.as_mut().filter(|_| is_end) {
+                slow.push(job);
+                continue;
+            }
             let answer = match self.works {
                 true => Ok(self.engine.perform(self.now, *job.request, &mut Vec::new())),
                 false => Err(EngineFailed),
@@ -213,6 +224,32 @@ fn all_ends_are_told_when_the_engine_is_back() {
     (1..=MANY).for_each(|token| nodes.begin(1, 1, token));
     let is_known = |told: &&String| told.ends_with(r#"Done Ok("tea")"#);
     assert_eq!(nodes.nodes[1].told.iter().filter(is_known).count(), 1_000);
+}
+
+#[test]
+fn while_too_many_ends_wait_nothing_is_begun() {
+    // Each counts for 384 bytes.
+    let (max_bytes, max_bytes_per_client) = (10 * 384, 10);
+    let config = OutcomesConfig { max_bytes, max_bytes_per_client, ..OutcomesConfig::default() };
+    let mut nodes = Nodes::with(config);
+    nodes.attach(0, 1);
+    nodes.told(0, &["1 knows a scope"]);
+    nodes.slow = Some(Vec::new());
+    for token in 1..=10 {
+        nodes.begin(0, 1, token);
+        nodes.told(0, &[&format!("1 {token} Fresh")]);
+        nodes.finish(0, 1, token, "");
+    }
+    nodes.begin(0, 1, 11);
+    nodes.told(0, &["1 11 NotNow"]);
+    for job in nodes.slow.take().unwrap() {
+        let answer = nodes.engine.perform(nodes.now, *job.request, &mut Vec::new());
+        let node = &mut nodes.nodes[0];
+        node.hub.engine_answered(nodes.now, job.id, Ok(answer), &mut node.out);
+        nodes.carry_out(0);
+    }
+    nodes.begin(0, 1, 11);
+    nodes.told(0, &["1 11 Fresh"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use wwr::PreparedSignal;
 use wwr::SessionKey;
-use wwr::cluster::{HistoryAnswer, HistoryRequest, HistoryStep, NodeSignal};
+use wwr::cluster::{Answer, HistoryAnswer, HistoryRequest, HistoryStep, NodeSignal, SessionAnswer};
 use wwr::server::{RecoveryCommand, RecoveryConfig, RecoveryNews};
 use wwr::session::{Batch, ConnectionId, HistoryConfig, Position};
 
@@ -44,7 +44,8 @@ pub(super) struct Follow {
     client: Option<u64>,
     /// Whether the client has said that it reads histories.
     said: bool,
-    /// Where the history has to begin for it, if it has said so before it came to hold the session.
+    /// Where the history has to begin for it: where it ended when it came to hold the session, or behind the last
+    /// signal that it has got since.
     begins: Option<Position>,
     cursor: Option<Position>,
     wanted: Option<Position>,
@@ -113,13 +114,18 @@ impl Nodes {
         });
         of.follow.reset();
         of.follow.client = Some(client);
-        of.follow.begins = ends.get(&(id, key.clone())).copied().filter(|_| said);
+        of.follow.begins = ends.get(&(id, key.clone())).copied();
         if same.is_some() && said {
             let none = Position { incarnation: 0, offset: 0 };
             of.follow.wanted = Some(clients[&client].place.unwrap_or(none));
             self.saw("resumes");
         }
         self.note(|| format!("node {id}: {} is client {client}", conn.0));
+    }
+
+    /// The session of a connection has another key, and with that another history.
+    pub(super) fn has_new_key(&mut self, id: usize, conn: ConnectionId) {
+        self.follow_of(id, conn, |follow| follow.begins = None);
     }
 
     /// A connection does not hold its session any more. Its client may come back if the connection was lost.
@@ -182,6 +188,15 @@ impl Nodes {
         self.signals.ends.insert((id, key), end);
     }
 
+    /// Returns the answer that nothing has changed.
+    pub(super) fn same(&self, id: usize, key: &SessionKey) -> Answer {
+        let answer = SessionAnswer::Same;
+        match self.signals.ends.get(&(id, key.clone())) {
+            Some(end) => Answer::WithHistory { answer, end: self.latest(*end) },
+            None => Answer::Session(answer),
+        }
+    }
+
     /// Returns where the history ends now.
     pub(super) fn latest(&self, end: Position) -> Position {
         let of_it = (end.incarnation, 0)..=(end.incarnation, u64::MAX);
@@ -197,10 +212,12 @@ impl Nodes {
         let holds = of.state.held().is_some();
         let client = of.follow.client;
         let lossy = self.lossy;
-        let Some(client) = client.and_then(|client| self.signals.clients.get_mut(&client)) else {
+        let Some(client) = client else {
             return self.check(!holds, Invariant::SignalsInOrder, || "nobody reads".into());
         };
         let place = self.signals.places[&number];
+        self.follow_of(id, to, |follow| follow.begins = Some(place));
+        let Some(client) = self.signals.clients.get_mut(&client) else { return };
         let before = client.place.replace(place);
         let is_new = client.seen.insert(number);
         let is_behind = before.is_some_and(|before| {

@@ -330,6 +330,7 @@ impl Nodes {
         match (before.held(), held) {
             (None, Some(key)) => self.holds(id, to, &key),
             (Some(_), None) => self.holds_no_more(id, to, None),
+            (Some(old), Some(new)) if *old != new => self.has_new_key(id, to),
             (None, None) | (Some(_), Some(_)) => {}
         }
     }

@@ -162,7 +162,7 @@ impl Nodes {
             && let Step::Confirm { known, .. } = asked.step
             && known.0 > 0
         {
-            let answer = Ok(Answer::Session(SessionAnswer::Same));
+            let answer = Ok(self.same(node, &asked.key));
             return self.later(millis(1), Event::Answer { node, run, job: id, answer });
         }
         if self.mistake == Some(NodeMistake::NotFreed)

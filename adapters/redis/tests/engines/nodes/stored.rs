@@ -327,6 +327,18 @@ fn without_memory_requests_that_were_begun_end_and_no_others_begin() {
     assert_eq!(a.outcome(1, begin(2)).unwrap(), OutcomeAnswer::Begun(Begun::Fresh));
 }
 
+/// Many clients may come only once.
+#[test]
+fn the_record_of_a_client_without_requests_is_small() {
+    let Some(engine) = Engine::start(Program::Redis) else { return };
+    let mut a = Node::enter(open(engine.url(), configured(|_| ())), "a");
+    let attach = OutcomeStep::Attach { fresh: Scope(u64::MAX), data: a.lease.data };
+    a.outcome(1, attach).unwrap();
+    let name: Vec<String> = engine.ask("KEYS wwr:outcomes:*");
+    let bytes: u64 = engine.ask(&format!("MEMORY USAGE {}", name[0]));
+    assert!(name.len() == 1 && bytes <= 400, "{bytes} bytes");
+}
+
 #[test]
 fn services_with_different_prefixes_are_apart() {
     let Some(engine) = Engine::start(Program::Redis) else { return };
