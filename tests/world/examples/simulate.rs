@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use wwr_world::{
     Coverage, Dice, HostReport, Invariant, Lines, Links, NodeMistake, NodesReport, Report,
-    Violation, run_hosts, run_nodes, run_over,
+    SharingReport, Violation, run_hosts, run_nodes, run_over, run_sharing,
 };
 
 /// Runs simulated worlds: one seed is one world, bit for bit.
@@ -52,6 +52,9 @@ struct Args {
     /// Runs worlds of several nodes that share an engine.
     #[arg(long, conflicts_with_all = ["bytes", "hosts", "twice"])]
     nodes: bool,
+    /// Runs worlds of clients that repeat requests at several nodes, one after the other.
+    #[arg(long, conflicts_with_all = ["bytes", "hosts", "nodes", "jobs", "twice", "keep_going"])]
+    sharing: bool,
     /// Lets something of the nodes be wrong on purpose, with --nodes: its number among all mistakes, from 0.
     #[arg(long, requires = "nodes")]
     mistake: Option<usize>,
@@ -91,6 +94,8 @@ fn main() -> ExitCode {
     match args.seed {
         Some(seed) if args.nodes => one_of_nodes(seed, args.trace, args.mistake()),
         None if args.nodes => many_of_nodes(&args),
+        Some(seed) if args.sharing => one_of_sharing(seed, args.trace),
+        None if args.sharing => many_of_sharing(&args),
         Some(seed) if args.hosts => one_of_hosts(seed, args.trace),
         None if args.hosts => many_of_hosts(&args),
         Some(seed) => one(seed, args.links(), args.trace),
@@ -152,6 +157,50 @@ fn many_of_hosts(args: &Args) -> ExitCode {
     }
     let seconds = began.elapsed().as_secs_f64();
     println!("{} worlds in {seconds:.1} s: {requests} requests, {replies} replies", args.seeds);
+    ExitCode::SUCCESS
+}
+
+/// The world of repeated requests of a seed.
+fn one_of_sharing(seed: u64, shown: bool) -> ExitCode {
+    let lines = if shown { Lines::Kept } else { Lines::Dropped };
+    let SharingReport { requests, seen, fingerprint, violation, trace } =
+        run_sharing(Dice::seeded(seed), lines, None);
+    trace.iter().for_each(|line| println!("{line}"));
+    println!("seed {seed}: {} requests, {seen:?}, fingerprint {fingerprint:016x}", requests.0);
+    violation.map_or(ExitCode::SUCCESS, |violation| {
+        println!("{violation}");
+        ExitCode::FAILURE
+    })
+}
+
+fn many_of_sharing(args: &Args) -> ExitCode {
+    let (began, mut told) = (Instant::now(), Instant::now());
+    let mut requests = [0; 4];
+    for seed in args.from..args.from.saturating_add(args.seeds) {
+        let report = run_sharing(Dice::seeded(seed), Lines::Dropped, None);
+        let (made, replied, refused, moved) = report.requests;
+        for (sum, count) in requests.iter_mut().zip([made, replied, refused, moved]) {
+            *sum += count;
+        }
+        if let Some(violation) = report.violation {
+            println!(
+                "seed {seed}: {violation}\n\nto repeat it: cargo run --release --example \
+                 simulate -- --sharing --seed {seed} --trace"
+            );
+            return ExitCode::FAILURE;
+        }
+        if told.elapsed() >= PROGRESS {
+            told = Instant::now();
+            eprintln!("{} of {} worlds", seed - args.from + 1, args.seeds);
+        }
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    let [made, replied, refused, moved] = requests;
+    println!(
+        "{} worlds in {seconds:.1} s: {made} requests, {replied} with an outcome, {refused} not executed, {moved} came \
+         to more than one node",
+        args.seeds
+    );
     ExitCode::SUCCESS
 }
 
