@@ -44,7 +44,8 @@ pub enum Promise {
     OneOrder,
     /// Connections that stay hear of an update in bounded time.
     ToldOfUpdate,
-    /// A signal is heard once at most on one connection, and once at most by a client that resumes signals.
+    /// A signal is heard once at most on one connection, and one to a session once at most by a client
+    /// that resumes signals.
     Once,
     /// A signal is heard only by clients whom it concerns.
     Concern,

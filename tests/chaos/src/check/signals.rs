@@ -20,9 +20,11 @@ pub(super) fn check(_: &Promises, seen: &Seen, found: &mut Vec<Violation>) {
             say(Promise::Concern, format!("client {client} heard {signal}, which nobody has sent"));
             continue;
         };
-        // A client that goes to another node meanwhile may hear it there as well, unless it resumes signals.
+        // A client that goes to another node meanwhile may hear it there as well, unless it resumes the signals to its
+        // session.
+        let is_resumed = matches!(call.ask, Ask::ToSession(_)) && seen.resumes.contains(&client);
         if let Some(first) = heard.insert((signal, client), *heard_now)
-            && (first.line == line || seen.resumes.contains(&client))
+            && (first.line == line || is_resumed)
         {
             let again = at.since(first.at);
             say(Promise::Once, format!("client {client} heard {signal} again after {again:?}"));

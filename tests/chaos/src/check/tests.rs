@@ -221,7 +221,19 @@ fn a_signal_is_heard_twice() {
     let moved = [hears(130), (500, Dials(2, 0)), hears(900)];
     assert_eq!(signal(Ask::ToAll, Sent(2), &moved), []);
     let resumes = [&[(0, Resumes(2))], &moved[..]].concat();
-    assert_eq!(signal(Ask::ToAll, Sent(2), &resumes), [Promise::Once]);
+    assert_eq!(signal(Ask::ToAll, Sent(2), &resumes), []);
+    // What it resumes are the signals to its session.
+    let session = [
+        (0, Resumes(2)),
+        (30, Asks(Op::new(2, 1), Ask::Restore(S))),
+        (40, Has(2, S, S)),
+        hears(130),
+        (500, Disconnected(2)),
+        (510, Dials(2, 0)),
+        (520, Has(2, S, S)),
+        hears(900),
+    ];
+    assert_eq!(signal(Ask::ToSession(S), Sent(1), &session), [Promise::Once]);
 }
 
 #[test]
