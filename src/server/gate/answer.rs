@@ -82,8 +82,8 @@ impl Answer {
     }
 
     /// Returns the answer to a refused request. Its text says why, and how to connect where a
-    /// person may read it. That to a preflight names `wwr.1` if the server selects it. It has `Connection: close` if nothing more may follow on the socket, for
-    /// example behind a body that is not read. Pages that may open WebSockets may read it, also a
+    /// person may read it. That to a preflight says whether the server selects `wwr.1`. It has `Connection: close` if
+    /// nothing more may follow on the socket, for example behind a body that is not read. Pages that may open WebSockets may read it, also a
     /// `Retry-After` that the host adds (protocol §4.2).
     pub fn refusal(refusal: Refusal, head: &Head<'_>, terms: &Terms<'_>) -> Self {
         let mut headers = vec![PLAIN_TEXT, ("Vary", "Origin".into())];
@@ -92,8 +92,9 @@ impl Answer {
             headers.push(("Access-Control-Expose-Headers", EXPOSED.into()));
         }
         // A client in a browser asks whether an offer of `wwr.1` is worthwhile.
-        if refusal == Refusal::NoPreflight && terms.selects_wwr1 {
-            headers.push((preflight::ACCEPT_CONF, Promise { wwr1: true }.as_str().into()));
+        if refusal == Refusal::NoPreflight {
+            let promise = Promise { wwr1: terms.selects_wwr1 };
+            headers.push((preflight::ACCEPT_CONF, promise.as_str().into()));
         }
         if refusal.names_version() {
             headers.push(("Sec-WebSocket-Version", "13".into()));

@@ -168,12 +168,12 @@ fn whoever_asks_by_a_preflight_learns_whether_an_offer_of_wwr_1_is_worthwhile() 
         assert_eq!(exposed, value.map(|_| "webwire-accept-conf"), "pages may read it");
     }
     // A server without metadata says so with its refusal.
-    for selects_wwr1 in [true, false] {
+    for (selects_wwr1, value) in [(true, "2.0, wwr.1"), (false, "2.0")] {
         let terms = Terms { selects_wwr1, ..terms(None) };
         for refusal in ALL {
             let answer = Answer::refusal(refusal, &head("WEBWIRE", &[]), &terms);
-            let names = selects_wwr1 && refusal == Refusal::NoPreflight;
-            assert_eq!(named(&answer).as_deref(), names.then_some("2.0, wwr.1"), "{refusal:?}");
+            let is_said = refusal == Refusal::NoPreflight;
+            assert_eq!(named(&answer).as_deref(), is_said.then_some(value), "{refusal:?}");
         }
     }
 }
