@@ -247,8 +247,8 @@ pub enum Answer {
     Dead,
     /// To [`Request::Session`].
     Session(SessionAnswer),
-    /// To [`Request::Session`] with a [`history`](SessionRequest::history): also where that ends. For who has come to
-    /// hold the session, it begins there: no signal is lost in between. To a node that has places, lost news of a
+    /// To [`Request::Session`] with a [`history`](SessionRequest::history): also where that ends. For a connection that
+    /// has come to hold the session, it begins there: no signal is lost in between. To a node that has places, lost news of a
     /// signal cost a lease at most.
     WithHistory {
         /// [`Created`](SessionAnswer::Created), [`Found`](SessionAnswer::Found) or [`Same`](SessionAnswer::Same).

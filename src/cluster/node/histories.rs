@@ -386,7 +386,8 @@ impl LocalNode {
         }
     }
 
-    /// A session has another key, and with that another history. Who reads the old one reads the new one.
+    /// A session has another key, and with that another history. Connections that read
+    /// the old one read the new one from now on.
     pub(super) fn move_history(&mut self, from: &SessionKey, to: &SessionKey) {
         let Some(mirrors) = &mut self.mirrors else { return };
         let Some(old) = mirrors.sessions.get_mut(from) else { return };

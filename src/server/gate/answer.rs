@@ -83,7 +83,8 @@ impl Answer {
 
     /// Returns the answer to a refused request. Its text says why, and how to connect where a
     /// person may read it. That to a preflight says whether the server selects `wwr.1`. It has `Connection: close` if
-    /// nothing more may follow on the socket, for example behind a body that is not read. Pages that may open WebSockets may read it, also a
+    /// nothing more may follow on the socket, for example behind a body that is not read. Pages that may open
+    /// WebSockets may read it, also a
     /// `Retry-After` that the host adds (protocol §4.2).
     pub fn refusal(refusal: Refusal, head: &Head<'_>, terms: &Terms<'_>) -> Self {
         let mut headers = vec![PLAIN_TEXT, ("Vary", "Origin".into())];

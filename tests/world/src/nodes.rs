@@ -68,7 +68,7 @@ pub enum NodeMistake {
     FirstMissedForgotten,
     /// A signal comes to connections without offsets again when the next one does.
     LiveTwice,
-    /// For who comes to hold a session, its history begins where it ends when the node hears of that.
+    /// For a connection that comes to hold a session, the history begins where it ends when the node hears of that.
     BeginsLate,
 }
 

@@ -72,8 +72,8 @@ if not record.scope then
   redis.call('DEL', kept)
 end
 
--- What was begun ends, and who has a record keeps it, also if the memory of the engine is full: after a write that needs none,
--- the engine refuses none in this script.
+-- A request that was begun can end, and a client keeps its record, also if the memory of the engine is full: after a write
+-- that needs none, the engine refuses none in this script.
 if step ~= 'begin' then redis.call('HDEL', client, '') end
 
 local function is_dead(of)

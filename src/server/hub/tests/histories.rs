@@ -64,7 +64,7 @@ fn a_signal_is_appended_and_then_read_on_each_node_once() {
     let reads = |nodes: &Nodes, id: usize| {
         nodes.nodes[id].hub.cluster_counters().map_or(0, |counters| counters.history_reads)
     };
-    // Who comes asks for nothing, and the sender reads nothing.
+    // A connection that comes to hold the session costs no question, and the sender need not read.
     assert_eq!((reads(&nodes, 0), reads(&nodes, 1)), (1, 0));
     nodes.reads(0, 1, incarnation, 0);
     let batch = nodes.nodes[0].told.join("; ");
